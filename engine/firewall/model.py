@@ -1,0 +1,143 @@
+"""The words of the firewall: what the engine wants (bridges, endpoints, port maps) and what the kernel has (tables,
+chains, rules).
+
+Owns frozen data only. Never reads or writes the kernel; rule text is always exactly what ``iptables-save`` prints,
+because that one spelling is what plans compare, what the state database remembers and what the console shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+ANY_ADDRESS = "0.0.0.0"
+
+
+@dataclass(frozen=True)
+class PortMap:
+    """One published port: packets to ``host_ip:host_port`` are led to ``container_port`` of the endpoint.
+
+    ``protocol`` is ``tcp``, ``udp`` or ``sctp``; ``host_ip`` is an IPv4 address, ``0.0.0.0`` for every address of
+    the host. Ports are 1–65535; a published range is one ``PortMap`` a port.
+    """
+
+    protocol: str
+    host_ip: str
+    host_port: int
+    container_port: int
+
+
+@dataclass(frozen=True)
+class EndpointSpec:
+    """One container's place on a bridge: its IPv4 address (no prefix) and what it publishes, in publishing order."""
+
+    address: str
+    ports: tuple[PortMap, ...] = ()
+
+
+@dataclass(frozen=True)
+class BridgeSpec:
+    """One bridge network as its rules see it.
+
+    ``bridge`` is the interface name, ``subnet`` its IPv4 prefix (``172.17.0.0/16``), ``gateway`` the bridge's own
+    address. ``internal`` is true if the network has no way out and no way in. ``icc`` is true if its containers may
+    talk to one another. ``masquerade`` is true if what leaves the bridge takes the host's address. ``endpoints`` are
+    in the order in which they were attached.
+    """
+
+    bridge: str
+    subnet: str
+    gateway: str
+    internal: bool = False
+    icc: bool = True
+    masquerade: bool = True
+    endpoints: tuple[EndpointSpec, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of a chain: its text without ``-A CHAIN ``, its place in the chain (from 1) and what it has counted."""
+
+    text: str
+    number: int = 0
+    packets: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One chain and its rules in order.
+
+    ``policy`` is ``ACCEPT`` or ``DROP`` for a built-in chain and empty for a chain somebody made; the counters are
+    those of the policy.
+    """
+
+    name: str
+    policy: str = ""
+    rules: tuple[Rule, ...] = ()
+    packets: int = 0
+    bytes: int = 0
+
+    @property
+    def built_in(self) -> bool:
+        """True if the kernel itself calls this chain."""
+        return bool(self.policy)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of one backend, chains in the order in which the backend lists them."""
+
+    name: str
+    chains: tuple[Chain, ...] = ()
+
+    def chain(self, name: str) -> Chain | None:
+        """The chain of that name, if the table has it."""
+        return next((chain for chain in self.chains if chain.name == name), None)
+
+
+@dataclass(frozen=True)
+class SharedRule:
+    """A rule of ours in a chain that is not ours alone (``FORWARD``, ``PREROUTING`` …)."""
+
+    table: str
+    chain: str
+    rule: str
+
+
+@dataclass(frozen=True)
+class ChainLayout:
+    """What the engine wants in one chain.
+
+    ``owned`` is true if the chain is the engine's alone: it then holds exactly ``head`` followed by ``tail``. In a
+    shared chain ``head`` stands at the top and ``tail`` at the bottom, in that order, and all else is left alone.
+    ``head_after`` names rules of others that stay above ``head`` where they already lead the chain. ``kept`` is true
+    if the chain must exist while its content is the administrator's.
+    """
+
+    table: str
+    chain: str
+    owned: bool = False
+    head: tuple[str, ...] = ()
+    tail: tuple[str, ...] = ()
+    head_after: tuple[str, ...] = ()
+    kept: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything the engine wants in the rule set, chain by chain, tables in the order in which they are set up."""
+
+    chains: tuple[ChainLayout, ...] = field(default=())
+
+    def __iter__(self) -> Iterator[ChainLayout]:
+        return iter(self.chains)
+
+    def shared_rules(self) -> frozenset[SharedRule]:
+        """The rules this layout puts into chains that others use too."""
+        return frozenset(
+            SharedRule(chain.table, chain.chain, rule)
+            for chain in self.chains
+            if not chain.owned
+            for rule in (*chain.head, *chain.tail)
+        )
