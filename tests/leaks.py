@@ -1,0 +1,165 @@
+"""What a test may have left behind: in its private machine, and on the machine everybody shares.
+
+Owns observing and comparing. Changes nothing, but for the cgroups of a dead test's containers, which no namespace
+holds. ``Private`` is read inside a test's namespaces, ``Shared`` outside of all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+# A bridge and the base chains may stay when the last container is gone, as docker's do.
+BRIDGES = ("docker0", "pilot0")
+SAVE_PROGRAMS = ("iptables-nft-save", "iptables-legacy-save", "ip6tables-nft-save", "ip6tables-legacy-save")
+
+
+@dataclass(frozen=True)
+class Private:
+    """Kernel objects of one test's namespaces."""
+
+    mounts: frozenset[str]
+    links: frozenset[str]
+    namespaces: frozenset[str]
+
+    @classmethod
+    def observe(cls) -> Private:
+        return cls(_mounts(), _links(), _names(Path("/run/netns")))
+
+    def beyond(self, before: Private) -> list[str]:
+        """What is here and was not ``before``, in words."""
+        found = [f"mount {point}" for point in sorted(self.mounts - before.mounts) if point != "/run/netns"]
+        found += [f"link {name}" for name in sorted(self.links - before.links) if name not in BRIDGES]
+        return found + [f"network namespace {name}" for name in sorted(self.namespaces - before.namespaces)]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Everything of the shared machine that a session could change."""
+
+    objects: frozenset[str]
+
+    @classmethod
+    def observe(cls) -> Shared:
+        found = {f"mount {point}" for point in _mounts()}
+        found |= {f"network namespace {name}" for name in _names(Path("/run/netns"))}
+        found |= {f"{word} {line}" for word in ("link", "addr", "route") for line in _ip(word)}
+        found |= {f"firewall rule {line}" for line in _rules()}
+        found |= {f"cgroup {path}" for path in _own_cgroups()}
+        return cls(frozenset(found))
+
+    def changes(self, before: Shared, session: str) -> list[str]:
+        """What differs from ``before``, and processes of the session that still live.
+
+        Other sessions may run on this machine at the same time: a cgroup with processes is theirs, and a short-lived
+        one is given a second to go.
+        """
+        extra = self.objects - before.objects
+        suspects = {Path(line[7:]) for line in extra if line.startswith("cgroup ")}
+        if suspects:
+            time.sleep(1)
+        stale = {f"cgroup {path}" for path in suspects if path.is_dir() and not _has_processes(path)}
+        found = [f"new: {line}" for line in sorted(extra) if not line.startswith("cgroup ") or line in stale]
+        found += [f"gone: {line}" for line in sorted(before.objects - self.objects) if not line.startswith("cgroup ")]
+        return found + [f"process {pid}" for pid in processes_of(session)]
+
+
+def processes_of(session: str) -> Iterator[int]:
+    """Pids of other processes whose environment or arguments carry the session's mark."""
+    mark = session.encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if mark in (entry / "environ").read_bytes() or mark in (entry / "cmdline").read_bytes():
+                yield int(entry.name)
+
+
+def cgroups_of(database: Path) -> list[str]:
+    """Cgroups of the containers that a test's state database ever knew."""
+    ids = _container_ids(database)
+    if not ids:
+        return []
+    return [f"cgroup {path}" for path in _own_cgroups() if any(id in path.name for id in ids)]
+
+
+def remove_cgroups_of(database: Path) -> None:
+    """Remove the cgroups of a test whose processes are all dead."""
+    for line in cgroups_of(database):
+        path = Path(line.removeprefix("cgroup "))
+        for directory in sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+
+def _container_ids(database: Path) -> set[str]:
+    if not database.exists():
+        return set()
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=5)) as connection:
+            rows = connection.execute(
+                "SELECT actor FROM events WHERE type='container' UNION SELECT id FROM containers"
+                " UNION SELECT container FROM endpoints"
+            ).fetchall()
+    except sqlite3.Error:
+        return set()
+    return {str(row[0]) for row in rows if len(str(row[0])) >= 12}
+
+
+def _own_cgroups() -> list[Path]:
+    """Directories of containers under a ``pilothouse`` cgroup, in every hierarchy."""
+    found = []
+    for hierarchy in [CGROUP_ROOT, *(p for p in CGROUP_ROOT.iterdir() if p.is_dir())] if CGROUP_ROOT.is_dir() else []:
+        with contextlib.suppress(OSError):
+            for parent in hierarchy.glob("pilothouse*"):
+                found += [path for path in parent.iterdir() if path.is_dir()]
+    return found
+
+
+def _has_processes(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return any((d / "cgroup.procs").read_text().strip() for d in [path, *path.rglob("*")] if d.is_dir())
+    return False
+
+
+def _mounts() -> frozenset[str]:
+    with open("/proc/self/mountinfo", errors="replace") as table:
+        return frozenset(line.split(" ", 5)[4] for line in table)
+
+
+def _links() -> frozenset[str]:
+    with open("/proc/self/net/dev") as table:
+        return frozenset(line.split(":")[0].strip() for line in table.readlines()[2:])
+
+
+def _names(directory: Path) -> frozenset[str]:
+    return frozenset(os.listdir(directory)) if directory.is_dir() else frozenset()
+
+
+def _ip(what: str) -> Iterator[str]:
+    output = subprocess.run(["ip", "-o", what, "show"], capture_output=True, text=True, check=True).stdout
+    for line in output.splitlines():
+        # Lifetimes and queue states move by themselves.
+        yield " ".join(line.split()[1:4]) if what != "route" else line
+
+
+def _rules() -> Iterator[str]:
+    for program in SAVE_PROGRAMS:
+        if shutil.which(program):
+            table = ""
+            output = subprocess.run([program], capture_output=True, text=True, check=False).stdout
+            for line in output.splitlines():
+                if line.startswith("*"):
+                    table = line[1:]
+                if line.startswith(("-A", ":")):
+                    yield f"{program} {table}: {line.partition(' [')[0]}"
