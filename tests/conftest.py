@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,12 +88,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.skipped and on_ci() and is_kernel(item):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid}: a kernel test may not be skipped on CI: {report.longrepr}"
-    return report  # type: ignore[return-value]
+    return report
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -125,7 +127,7 @@ def _disk() -> str:
     chosen = os.environ.get("PILOTHOUSE_TEST_DIR")
     if chosen:
         return chosen
-    for candidate in ("/var/tmp", "/tmp", os.getcwd()):
+    for candidate in ("/var/tmp", "/tmp", str(Path.cwd())):
         kind = subprocess.run(["stat", "-f", "-c", "%T", candidate], capture_output=True, text=True, check=True).stdout
         if kind.strip() != "overlayfs":
             return candidate
@@ -182,6 +184,10 @@ def busybox(engine: Engine) -> Image:
     return engine.images.ensure_busybox()
 
 
+def _word(argument: str | os.PathLike[str]) -> str:
+    return os.fspath(argument)
+
+
 @dataclass(frozen=True)
 class Command:
     """The ``pilothouse`` command on this test's state, as another process."""
@@ -197,7 +203,7 @@ class Command:
     ) -> subprocess.CompletedProcess[str]:
         """Run it to its end; with ``check``, fail with its whole output unless that is its exit code."""
         result = subprocess.run(
-            [*self.prefix, *map(os.fspath, arguments)],
+            [*self.prefix, *map(_word, arguments)],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
@@ -206,13 +212,13 @@ class Command:
             check=False,
         )
         if check is not None and result.returncode != check:
-            words = f"pilothouse {' '.join(map(os.fspath, arguments))}: exit code {result.returncode}, not {check}"
+            words = f"pilothouse {' '.join(map(_word, arguments))}: exit code {result.returncode}, not {check}"
             pytest.fail(f"{words}\n--- stdout\n{result.stdout}\n--- stderr\n{result.stderr}", pytrace=True)
         return result
 
     def start(self, *arguments: str | os.PathLike[str], **options: Any) -> subprocess.Popen[str]:
         """Start it and return at once; ``options`` go to Popen (pipes are text)."""
-        return subprocess.Popen([*self.prefix, *map(os.fspath, arguments)], text=True, **options)
+        return subprocess.Popen([*self.prefix, *map(_word, arguments)], text=True, **options)
 
 
 @pytest.fixture
@@ -235,7 +241,7 @@ class Outside:
     def arguments(self, command: Sequence[str | os.PathLike[str]]) -> list[str]:
         """``command`` so that it runs there."""
         # Not ``ip netns exec``: that remounts /sys and hides the cgroups.
-        return ["nsenter", f"--net={self.netns}", "--", *map(os.fspath, command)]
+        return ["nsenter", f"--net={self.netns}", "--", *map(_word, command)]
 
     def run(
         self,
