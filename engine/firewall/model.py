@@ -7,8 +7,7 @@ because that one spelling is what plans compare, what the state database remembe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 ANY_ADDRESS = "0.0.0.0"
 
@@ -98,7 +97,7 @@ class Table:
 
 @dataclass(frozen=True)
 class SharedRule:
-    """A rule of ours in a chain that is not ours alone (``FORWARD``, ``PREROUTING`` …)."""
+    """A rule of ours in a chain that is not ours alone (``PREROUTING``, ``POSTROUTING`` …)."""
 
     table: str
     chain: str
@@ -110,9 +109,10 @@ class ChainLayout:
     """What the engine wants in one chain.
 
     ``owned`` is true if the chain is the engine's alone: it then holds exactly ``head`` followed by ``tail``. In a
-    shared chain ``head`` stands at the top and ``tail`` at the bottom, in that order, and all else is left alone.
-    ``head_after`` names rules of others that stay above ``head`` where they already lead the chain. ``kept`` is true
-    if the chain must exist while its content is the administrator's.
+    shared chain ``head`` goes in at the top and ``tail`` at the bottom, in that order, and all else is left alone.
+    ``head_after`` names rules of others that stay above ``head`` where they already lead the chain. ``jumps`` are
+    those rules that only lead to our chains: they stay for good, as docker's do. ``kept`` is true if the chain must
+    exist while its content is the administrator's.
     """
 
     table: str
@@ -121,23 +121,32 @@ class ChainLayout:
     head: tuple[str, ...] = ()
     tail: tuple[str, ...] = ()
     head_after: tuple[str, ...] = ()
+    jumps: frozenset[str] = frozenset()
     kept: bool = False
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """All rules wanted here, in order."""
+        return self.head + self.tail
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything the engine wants in the rule set, chain by chain, tables in the order in which they are set up."""
+    """Everything the engine wants in the rule set, chain by chain, tables in the order in which they are set up.
 
-    chains: tuple[ChainLayout, ...] = field(default=())
+    ``establish`` is false if nothing needs the rules any more: what is there is reduced to the layout, and nothing is
+    made that is missing.
+    """
 
-    def __iter__(self) -> Iterator[ChainLayout]:
-        return iter(self.chains)
+    chains: tuple[ChainLayout, ...] = ()
+    establish: bool = True
 
-    def shared_rules(self) -> frozenset[SharedRule]:
-        """The rules this layout puts into chains that others use too."""
+    def passing_rules(self) -> frozenset[SharedRule]:
+        """The rules in shared chains that come and go with bridges and endpoints: those that have to be remembered."""
         return frozenset(
             SharedRule(chain.table, chain.chain, rule)
             for chain in self.chains
             if not chain.owned
-            for rule in (*chain.head, *chain.tail)
+            for rule in chain.rules
+            if rule not in chain.jumps
         )
