@@ -161,6 +161,7 @@ def _run_child(item: pytest.Item, workspace: Path, limit: float) -> str:
     except _TimeIsUp:
         os.kill(child, signal.SIGUSR1)  # its stacks go to the workspace
         time.sleep(0.3)
+        os.kill(child, signal.SIGKILL)
         return f"no end within {limit:g} s"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
