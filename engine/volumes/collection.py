@@ -291,12 +291,8 @@ def carries(labels: Mapping[str, str], wanted: Mapping[str, str | None]) -> bool
 
 
 def _mounted(config: Mapping[str, Any]) -> list[str]:
-    """Names of the volumes that a container's stored configuration mounts."""
-    return [
-        str(mount.get("name") or mount.get("source"))
-        for mount in config.get("mounts", ())
-        if isinstance(mount, dict) and mount.get("type") == "volume"
-    ]
+    """Names of the volumes that a container's stored configuration mounts (``ContainerConfig.to_json``)."""
+    return [mount["source"] for mount in config.get("binds", ()) if mount["kind"] == "volume" and mount.get("source")]
 
 
 def _disk_usage(root: Path) -> int:

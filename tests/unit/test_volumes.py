@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.config import Config
+from engine.containers.config import ContainerConfig
+from engine.containers.mounts import Mount
 from engine.errors import Conflict, InvalidInput, NotFound, Unsupported
 from engine.state.database import Database, timestamp
 from engine.state.events import Events
@@ -31,7 +33,8 @@ def volumes(tmp_path: Path, database: Database) -> Volumes:
 
 
 def add_container(database: Database, identifier: str, volume: str) -> None:
-    config = json.dumps({"mounts": [{"type": "volume", "source": volume, "target": "/data"}]})
+    mount = Mount("volume", volume, "/data")
+    config = json.dumps(ContainerConfig(image="busybox", binds=(mount,)).to_json())
     database.execute(
         "INSERT INTO containers(id, name, created, image, config) VALUES(?,?,?,'',?)",
         (identifier, f"name-{identifier[:6]}", timestamp(), config),
