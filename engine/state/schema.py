@@ -57,7 +57,8 @@ MIGRATIONS: tuple[str, ...] = (
       name TEXT NOT NULL UNIQUE,
       driver TEXT NOT NULL,                      -- bridge host null
       created TEXT NOT NULL,
-      config TEXT NOT NULL                       -- JSON: bridge, subnet, gateway, mtu, internal, options, labels
+      config TEXT NOT NULL,                      -- JSON: bridge, subnet, gateway, mtu, internal, options, labels
+      state TEXT NOT NULL DEFAULT '{}'           -- JSON: which kernel link is its bridge (ifindex, boot_id)
     );
     CREATE TABLE endpoints(
       id TEXT PRIMARY KEY,
@@ -67,7 +68,8 @@ MIGRATIONS: tuple[str, ...] = (
       mac TEXT NOT NULL DEFAULT '',
       host_interface TEXT NOT NULL DEFAULT '',
       interface TEXT NOT NULL DEFAULT '',        -- name inside the container
-      config TEXT NOT NULL DEFAULT '{}',         -- JSON: aliases, published ports
+      config TEXT NOT NULL DEFAULT '{}',         -- JSON: container name, exposed ports
+      attached INTEGER NOT NULL DEFAULT 1,       -- 0 while it is taken down: its rules are no longer wanted
       UNIQUE(network, address),
       UNIQUE(network, container)
     );
@@ -78,6 +80,10 @@ MIGRATIONS: tuple[str, ...] = (
       host_port INTEGER NOT NULL,
       container_port INTEGER NOT NULL,
       PRIMARY KEY(protocol, host_ip, host_port)
+    );
+    CREATE TABLE cursors(
+      name TEXT PRIMARY KEY,                     -- what is handed out in turn: host ports of a protocol
+      value INTEGER NOT NULL                     -- the one handed out last
     );
     CREATE TABLE volumes(
       name TEXT PRIMARY KEY,
