@@ -11,7 +11,6 @@ process that is left is one of its descendants: it is named as a leak and killed
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import fcntl
 import os
@@ -101,6 +100,13 @@ def enter_private_machine() -> None:
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | IFF_UP))
 
 
+def as_supervisor() -> None:
+    """Make this process the one that orphans fall to, in a session of its own, ended when its parent ends."""
+    os.setsid()
+    syscalls.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    syscalls.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _never_return(body: Callable[[], None]) -> None:
     status = 1
     try:
@@ -122,10 +128,7 @@ class _Stopped(Exception):
 
 
 def _supervise(item: pytest.Item, workspace: Path) -> None:
-    os.setsid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    as_supervisor()
     signal.signal(signal.SIGTERM, _raise(_Stopped))
     signal.signal(signal.SIGALRM, _raise(_TimeIsUp))
     outcome = Outcome()
@@ -143,7 +146,7 @@ def _supervise(item: pytest.Item, workspace: Path) -> None:
     except BaseException:
         outcome.trouble = traceback.format_exc()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _kill_descendants()
+    kill_descendants()
     leaks.remove_cgroups_of(workspace / "data" / "state.db")
     (workspace / "outcome").write_bytes(pickle.dumps(outcome))
 
@@ -230,7 +233,8 @@ def _await_descendants(seconds: float) -> None:
         _reap_ready()
 
 
-def _kill_descendants() -> None:
+def kill_descendants() -> None:
+    """Kill every process below this one, however deep, and reap what falls to it."""
     for _ in range(500):
         _reap_ready()
         pids = _descendants()
