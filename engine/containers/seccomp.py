@@ -1,0 +1,157 @@
+"""The system-call filter: a docker-format profile resolved into the OCI form, and the cache of compiled filters.
+
+Owns the resolution of ``includes`` and ``excludes`` by capability, architecture and kernel, and one file per compiled
+filter under the run dir. Ships no profile: it reads the one the distribution installs with its container tools.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import HostError, InvalidInput
+
+PROFILES = (Path("/etc/containers/seccomp.json"), Path("/usr/share/containers/seccomp.json"))
+ANNOTATION = "run.oci.seccomp_bpf_data"
+# uname -m -> (the profile's word, the OCI architecture)
+ARCHITECTURES = {
+    "x86_64": ("amd64", "SCMP_ARCH_X86_64"),
+    "aarch64": ("arm64", "SCMP_ARCH_AARCH64"),
+    "armv7l": ("arm", "SCMP_ARCH_ARM"),
+    "i686": ("x86", "SCMP_ARCH_X86"),
+    "ppc64le": ("ppc64le", "SCMP_ARCH_PPC64LE"),
+    "riscv64": ("riscv64", "SCMP_ARCH_RISCV64"),
+    "s390x": ("s390x", "SCMP_ARCH_S390X"),
+}
+
+
+def profile_path() -> Path:
+    """The installed default profile; HostError names the packages when there is none."""
+    for path in PROFILES:
+        if path.exists():
+            return path
+    raise HostError(
+        "reading the default seccomp profile",
+        "no seccomp.json in /etc/containers or /usr/share/containers",
+        remedy="install golang-github-containers-common (Debian, Ubuntu) or containers-common (Fedora), "
+        "or run with --security-opt seccomp=unconfined",
+    )
+
+
+def read_profile(path: Path) -> tuple[Mapping[str, Any], str]:
+    """(profile, digest of its bytes); errors name the file."""
+    try:
+        content = path.read_bytes()
+        profile = json.loads(content)
+    except OSError as error:
+        raise HostError(f"reading seccomp profile {path}", error.strerror) from error
+    except ValueError as error:
+        raise InvalidInput(f"seccomp profile {path} is not JSON: {error}") from error
+    return profile, hashlib.sha256(content).hexdigest()
+
+
+def resolve(
+    profile: Mapping[str, Any], capabilities: Collection[str], *, machine: str, kernel: tuple[int, int]
+) -> dict[str, Any]:
+    """The ``linux.seccomp`` object of the OCI spec for a process with ``capabilities`` on ``machine`` (uname -m).
+
+    Rules: docker's ``profiles/seccomp``: ``includes`` all have to hold, one of ``excludes`` is enough to drop a rule;
+    ``minKernel`` is ``MAJOR.MINOR``.
+    """
+    word, native = ARCHITECTURES.get(machine, (machine, ""))
+    resolved: dict[str, Any] = {"defaultAction": profile["defaultAction"]}
+    if profile.get("defaultErrnoRet") is not None:
+        resolved["defaultErrnoRet"] = profile["defaultErrnoRet"]
+    for entry in profile.get("archMap") or ():
+        if entry["architecture"] == native:
+            resolved["architectures"] = [native, *(entry.get("subArchitectures") or ())]
+    if "architectures" not in resolved and profile.get("architectures"):
+        resolved["architectures"] = list(profile["architectures"])
+    rules: list[dict[str, Any]] = []
+    for call in profile.get("syscalls") or ():
+        if not _applies(call, capabilities, word, kernel):
+            continue
+        rule: dict[str, Any] = {"names": call.get("names") or [call["name"]], "action": call["action"]}
+        if call.get("errnoRet") is not None:
+            rule["errnoRet"] = call["errnoRet"]
+        if call.get("args"):
+            rule["args"] = [_argument(each) for each in call["args"]]
+        rules.append(rule)
+    resolved["syscalls"] = rules
+    return resolved
+
+
+def _applies(call: Mapping[str, Any], capabilities: Collection[str], word: str, kernel: tuple[int, int]) -> bool:
+    includes, excludes = call.get("includes") or {}, call.get("excludes") or {}
+    if includes.get("arches") and word not in includes["arches"]:
+        return False
+    if any(name not in capabilities for name in includes.get("caps") or ()):
+        return False
+    if includes.get("minKernel") and kernel < _kernel(includes["minKernel"]):
+        return False
+    if word in (excludes.get("arches") or ()):
+        return False
+    if any(name in capabilities for name in excludes.get("caps") or ()):
+        return False
+    return not (excludes.get("minKernel") and kernel >= _kernel(excludes["minKernel"]))
+
+
+def _argument(argument: Mapping[str, Any]) -> dict[str, Any]:
+    values = {"index": argument["index"], "value": argument["value"], "op": argument["op"]}
+    if argument.get("valueTwo"):
+        values["valueTwo"] = argument["valueTwo"]
+    return values
+
+
+def _kernel(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor or 0)
+
+
+def running_kernel() -> tuple[int, int]:
+    """(major, minor) of this kernel."""
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(character for character in minor if character.isdigit()) or 0)
+
+
+class Filters:
+    """Compiled filters under ``directory``, so that the runtime compiles each profile once.
+
+    A key covers the resolved profile and the runtime's binary: another build may compile differently.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def key(self, resolved: Mapping[str, Any], runtime: Path) -> str:
+        """The cache key of a resolved profile for the runtime at ``runtime``."""
+        status = runtime.stat()
+        text = json.dumps(resolved, sort_keys=True) + f"{runtime} {status.st_size} {status.st_mtime_ns}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def load(self, key: str) -> str | None:
+        """The compiled filter in base64, as crun's annotation wants it; None when it was never kept."""
+        try:
+            return base64.b64encode((self._directory / f"{key}.bpf").read_bytes()).decode()
+        except FileNotFoundError:
+            return None
+
+    def keep(self, key: str, compiled: Path) -> None:
+        """Keep what the runtime compiled into its state directory; without one there is nothing to keep."""
+        try:
+            content = compiled.read_bytes()
+        except OSError:
+            return
+        # The kernel reads arrays of 8-byte struct sock_filter; anything else is not a filter.
+        if not content or len(content) % 8:
+            return
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        target = self._directory / f"{key}.bpf"
+        temporary = target.with_suffix(f".{os.getpid()}")
+        temporary.write_bytes(content)
+        temporary.rename(target)
