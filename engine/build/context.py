@@ -150,7 +150,7 @@ class Context:
                 del done[-1:]
                 continue
             try:
-                target = os.readlink(self.root.joinpath(*done, step))
+                target = os.readlink(self.root.joinpath(*done, step))  # noqa: PTH115 - Path would clean it
             except FileNotFoundError:
                 return None
             except OSError:
@@ -240,7 +240,7 @@ class Context:
             status.st_mtime_ns,
             (status.st_dev, status.st_ino),
             1 if stat.S_ISDIR(mode) else status.st_nlink,
-            os.readlink(self.root / path) if stat.S_ISLNK(mode) else "",
+            os.readlink(self.root / path) if stat.S_ISLNK(mode) else "",  # noqa: PTH115 - Path would clean it
         )
 
     def _check_cancel(self) -> None:

@@ -188,8 +188,8 @@ def _bracket(pattern: str, position: int) -> tuple[int, str]:
 
 
 def _class_character(pattern: str, position: int) -> tuple[str, int]:
-    if pattern[position] == "\\":
-        position += 1
-    if position >= len(pattern) or pattern[position] in "-]":
+    escaped = pattern.startswith("\\", position)
+    position += escaped
+    if position >= len(pattern) or (not escaped and pattern[position] in "-]"):
         raise InvalidInput(f"syntax error in pattern: {pattern!r}", remedy="see the pattern rules of .dockerignore")
     return pattern[position], position + 1

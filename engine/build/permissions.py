@@ -12,7 +12,7 @@ from collections.abc import Callable
 from engine.build.arguments import ArgumentError
 
 _CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)\Z")
-_ACTION = re.compile(r"([-+=])([rwxXst]*|[ugo])")
+_ACTION = re.compile(r"([-+=])([ugo](?![rwxXst])|[rwxXst]*)")
 _WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007}
 _BITS = {"r": 0o444, "w": 0o222, "x": 0o111}
 
@@ -56,7 +56,7 @@ def _apply(mode: int, who: str, operator: str, what: str) -> int:
 
 
 def _wanted(mode: int, what: str) -> int:
-    if what in ("u", "g", "o") and what:
+    if what in ("u", "g", "o"):
         shift = {"u": 6, "g": 3, "o": 0}[what]
         return ((mode >> shift) & 7) * 0o111
     bits = 0
