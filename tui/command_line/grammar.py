@@ -112,6 +112,11 @@ class Command:
     globals: Mapping[str, Value] = field(default_factory=dict)
     help: bool = False
 
+    def global_text(self, name: str) -> str:
+        """The value of a global string flag, empty when not given."""
+        value = self.globals.get(name)
+        return value if isinstance(value, str) else ""
+
     def on(self, name: str) -> bool:
         """True when the boolean flag is set."""
         return bool(self.options.get(name))
@@ -186,7 +191,7 @@ class Vocabulary:
 class Request:
     """A command line before its verb is read: global options, then what is left."""
 
-    globals: Mapping[str, Value]
+    globals: dict[str, Value]
     words: tuple[str, ...]
 
 

@@ -150,10 +150,9 @@ class _Run:
         if call.name in ("and", "or"):
             return self.logic(call, dot, piped)
         if not call.name:
-            if len(call.arguments) > 1 or piped:
-                first = _written(call.arguments[0])
-                raise self.fail(call.position, first, f"can't give argument to non-function {first}")
-            return self.operand(call.arguments[0], dot)
+            if len(call.arguments) == 1 and not piped:
+                return self.operand(call.arguments[0], dot)
+            return self.method(call, dot, piped)
         values = [self.operand(argument, dot) for argument in call.arguments] + piped
         try:
             return FUNCTIONS[call.name](*values)
@@ -166,6 +165,15 @@ class _Run:
         except Mismatch as error:
             message = f"error calling {call.name}: {error}"
             raise self.fail(call.position, _written(call), message) from None
+
+    def method(self, call: Call, dot: object, piped: list[object]) -> object:
+        """A field that takes arguments, such as ``.Label "key"`` of a table row."""
+        first = call.arguments[0]
+        value = self.lookup(first, dot) if isinstance(first, Path) else None
+        if not callable(value):
+            written = _written(first)
+            raise self.fail(call.position, written, f"can't give argument to non-function {written}")
+        return value(*[self.operand(argument, dot) for argument in call.arguments[1:]], *piped)
 
     def logic(self, call: Call, dot: object, piped: list[object]) -> object:
         """``and`` and ``or`` stop at the first argument that decides, so that guards work."""
@@ -186,6 +194,10 @@ class _Run:
         return self.path(operand, dot)
 
     def path(self, path: Path, dot: object) -> object:
+        value = self.lookup(path, dot)
+        return value() if callable(value) else value
+
+    def lookup(self, path: Path, dot: object) -> object:
         value: object
         if path.base is None:
             value = dot
@@ -209,8 +221,6 @@ class _Run:
             else:
                 message = f"can't evaluate field {field} in type {kind_of(value)}"
                 raise self.fail(path.position, path.source, message)
-        if callable(value):
-            return value()
         return value
 
     def variable(self, path: Path) -> object:

@@ -1,0 +1,91 @@
+"""Sizes, durations and times in docker's words.
+
+Owns the rounding and wording of docker's go-units. Pure. Sizes are in bytes, durations in seconds.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+
+_DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):(\d\d))\Z")
+
+
+def size(count: float, precision: int = 4) -> str:
+    """``1.23GB``: powers of 1000 with ``precision`` significant digits."""
+    return _scaled(count, 1000.0, _DECIMAL, precision)
+
+
+def binary_size(count: float, precision: int = 4) -> str:
+    """``1.2GiB``: powers of 1024."""
+    return _scaled(count, 1024.0, _BINARY, precision)
+
+
+def _scaled(count: float, base: float, units: tuple[str, ...], precision: int) -> str:
+    index = 0
+    while count >= base and index < len(units) - 1:
+        count /= base
+        index += 1
+    return f"{count:.{precision}g}{units[index]}"
+
+
+def duration(seconds: float) -> str:
+    """``About a minute``, ``3 weeks``: how docker tells an age."""
+    whole = int(seconds)
+    if whole < 1:
+        return "Less than a second"
+    if whole == 1:
+        return "1 second"
+    if whole < 60:
+        return f"{whole} seconds"
+    minutes = whole // 60
+    if minutes == 1:
+        return "About a minute"
+    if minutes < 60:
+        return f"{minutes} minutes"
+    hours = int(seconds / 3600 + 0.5)
+    if hours == 1:
+        return "About an hour"
+    if hours < 48:
+        return f"{hours} hours"
+    if hours < 24 * 7 * 2:
+        return f"{hours // 24} days"
+    if hours < 24 * 30 * 2:
+        return f"{hours // 24 // 7} weeks"
+    if hours < 24 * 365 * 2:
+        return f"{hours // 24 // 30} months"
+    return f"{hours // 24 // 365} years"
+
+
+def seconds_of(text: str) -> float:
+    """Seconds since the epoch of an RFC 3339 time with any number of fraction digits; 0 for docker's zero time."""
+    match = _TIME.match(text)
+    if match is None or text.startswith("0001-"):
+        return 0.0
+    whole = calendar.timegm(time.strptime(match[1], "%Y-%m-%dT%H:%M:%S"))
+    if match[3]:
+        offset = int(match[4]) * 3600 + int(match[5]) * 60
+        whole -= offset if match[3] == "+" else -offset
+    return whole + float(f"0.{match[2] or 0}")
+
+
+def ago(text: str, now: float | None = None) -> str:
+    """``3 minutes ago`` for an RFC 3339 time; ``N/A`` for no time."""
+    moment = seconds_of(text)
+    if moment == 0.0:
+        return "N/A"
+    return f"{duration(max(0.0, (time.time() if now is None else now) - moment))} ago"
+
+
+def stamp(text: str) -> str:
+    """``2026-11-24 02:28:21 +0000 UTC``: how docker's tables spell an RFC 3339 time, in the local zone."""
+    local = time.localtime(seconds_of(text))
+    return time.strftime("%Y-%m-%d %H:%M:%S %z ", local) + (local.tm_zone or "")
+
+
+def ellipsis(text: str, length: int) -> str:
+    """``text`` cut to ``length`` characters, the last of which then is an ellipsis."""
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,139 @@
+"""The ``pilothouse`` program: reads the command line, runs its verb, turns every ending into an exit code.
+
+Owns the order of start-up (what costs time is imported when it is needed) and the last word on errors and signals. Has
+no verb of its own: without one it opens the console.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tui.command_line.grammar import Command
+    from tui.command_line.session import Session
+
+DEBUG_ENV = "PILOTHOUSE_DEBUG"
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program with ``argv`` (without its name); returns the exit code and never raises."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words in (["--version"], ["-v"]):
+        from tui.version import VERSION
+
+        print(f"pilothouse version {VERSION}")
+        return 0
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return BROKEN_PIPE
+    except Exception as error:
+        return _unexpected(error)
+
+
+def execute(command: Command, session: Session) -> int:
+    """Run a parsed command; EngineError goes up to the caller. The console's ``:`` line calls this too."""
+    from importlib import import_module
+
+    module, _, function = command.verb.handler.partition(":")
+    handler = getattr(import_module(f"tui.command_line.verbs.{module}"), function)
+    code: int = handler(command, session)
+    return code
+
+
+def _run(words: list[str]) -> int:
+    from engine.errors import EngineError
+    from tui.command_line.grammar import UnknownVerb, UsageError, parse, read_globals
+    from tui.command_line.session import Session
+    from tui.command_line.usage import complaint, group_help, program_help, verb_help
+    from tui.command_line.vocabulary import VOCABULARY
+
+    for stream in (sys.stdout, sys.stderr):
+        # File names and labels may hold any bytes: pass them on as they came.
+        stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    try:
+        request = read_globals(VOCABULARY, words)
+        rest = [word for word in request.words if word not in ("--help", "-h")]
+        if request.globals.pop("help", False):
+            sys.stdout.write(program_help(VOCABULARY, _columns()))
+            return 0
+        if request.globals["version"]:
+            return main(["--version"])
+        if not request.words:
+            return _console(request.globals)
+        if len(rest) == 1 and rest[0] in VOCABULARY.groups:
+            sys.stdout.write(group_help(VOCABULARY, rest[0]))
+            return 0
+        command = parse(VOCABULARY, words)
+        if command.help:
+            sys.stdout.write(verb_help(command.verb, _columns()))
+            return 0
+    except UnknownVerb as error:
+        sys.stderr.write(complaint(error))
+        return error.exit_code
+    except UsageError as error:
+        sys.stderr.write(complaint(error))
+        return error.exit_code
+    session = Session(data_root=command.global_text("data-root"), run_dir=command.global_text("run-dir"))
+    try:
+        return execute(command, session)
+    except UsageError as error:
+        sys.stderr.write(complaint(error))
+        return error.exit_code
+    except EngineError as error:
+        if os.environ.get(DEBUG_ENV):
+            raise
+        session.complain(error)
+        return error.exit_code
+
+
+def _console(options: dict[str, object]) -> int:
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        sys.stderr.write(
+            "pilothouse: the console needs a terminal, and this is none\n"
+            "give a command, such as 'pilothouse ps', or run it from a terminal (ssh -t HOST pilothouse)\n"
+        )
+        return 1
+    from tui.app import run_console
+
+    return run_console(data_root=options.get("data-root"), run_dir=options.get("run-dir"))
+
+
+def _columns() -> int:
+    try:
+        return min(120, os.get_terminal_size(sys.stdout.fileno()).columns)
+    except (OSError, ValueError):
+        return 80
+
+
+def _silence_stdout() -> None:
+    """Keep the interpreter's own flush at exit from failing once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get(DEBUG_ENV):
+        import traceback
+
+        traceback.print_exception(error)
+    else:
+        first = (str(error).splitlines() or [""])[0]
+        sys.stderr.write(
+            f"pilothouse: unexpected {type(error).__name__}: {first}\n"
+            f"this is a fault of pilothouse; for the full story run it again with {DEBUG_ENV}=1\n"
+        )
+    return 125
+
+
+if __name__ == "__main__":
+    sys.exit(main())
