@@ -15,8 +15,9 @@ from functools import cached_property
 from engine.config import Config
 from engine.errors import HostError
 from engine.firewall import backends, docker_chains
+from engine.firewall.listing import read_listing
 from engine.firewall.model import BridgeSpec, SharedRule
-from engine.firewall.plan import Plan, make_plan, read_listing
+from engine.firewall.plan import Plan, make_plan
 from engine.state.database import Database
 from engine.state.locks import Locks
 

@@ -12,21 +12,8 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.errors import HostError
+from engine.firewall.listing import ENGINE_TABLES, Listing
 from engine.firewall.model import ChainLayout, Layout, SharedRule
-
-SET_UP_ORDER = ("raw", "filter", "nat")
-"""Tables are committed in this order, so that guards stand before anything is let in; taking down goes backwards."""
-
-Listing = Mapping[tuple[str, str], "ListedChain"]
-
-
-@dataclass(frozen=True)
-class ListedChain:
-    """One chain as ``iptables-save`` lists it: its policy (``-`` for a chain somebody made) and its rules' texts."""
-
-    policy: str
-    rules: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -62,39 +49,6 @@ class Plan:
             return "firewall: nothing to change\n"
         return "".join(
             f"iptables -t {change.table} {command}\n" for change in self.changes for command in change.commands
-        )
-
-
-def read_listing(text: str) -> Listing:
-    """Split what ``iptables-save`` printed (without ``-c``) into chains; one pass, no parsing of rules.
-
-    HostError if one of our tables holds native nftables rules: iptables then neither shows nor changes it.
-    """
-    policies: dict[tuple[str, str], str] = {}
-    rules: dict[tuple[str, str], list[str]] = {}
-    table = ""
-    for line in text.splitlines():
-        mark = line[:1]
-        if mark == "-":
-            _, chain, rule = (line + " ").split(" ", 2)
-            rules[table, chain].append(rule.rstrip())
-        elif mark == ":":
-            chain, policy, *_ = line[1:].split(" ")
-            policies[table, chain] = policy
-            rules[table, chain] = []
-        elif mark == "*":
-            table = line[1:]
-        elif mark == "#" and line.endswith("is incompatible, use 'nft' tool."):
-            _refuse_native(line.partition("`")[2].partition("'")[0])
-    return {key: ListedChain(policy, tuple(rules[key])) for key, policy in policies.items()}
-
-
-def _refuse_native(table: str) -> None:
-    if table in SET_UP_ORDER:
-        raise HostError(
-            "reading firewall rules",
-            f"the nf_tables table 'ip {table}' holds rules that iptables cannot read or change",
-            remedy=f"move them to a table of another name; `nft list table ip {table}` shows them",
         )
 
 
@@ -148,7 +102,8 @@ def make_plan(
 
 
 def _table_order(tables: Iterable[str], setting_up: bool) -> list[str]:
-    ordered = sorted(tables, key=lambda name: SET_UP_ORDER.index(name) if name in SET_UP_ORDER else -1)
+    """Guards stand before anything is let in; taking down goes the other way round."""
+    ordered = sorted(tables, key=lambda name: ENGINE_TABLES.index(name) if name in ENGINE_TABLES else -1)
     return ordered if setting_up else ordered[::-1]
 
 

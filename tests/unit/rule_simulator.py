@@ -6,7 +6,7 @@ not is an error. That it does what the kernel does is proven by the kernel tests
 
 from __future__ import annotations
 
-from engine.firewall.plan import ListedChain, Listing
+from engine.firewall.listing import ListedChain, Listing
 
 BUILT_IN = {
     "raw": ("PREROUTING", "OUTPUT"),

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from engine.errors import HostError
 from engine.firewall.docker_chains import LOOPBACK_GUARD, layout
+from engine.firewall.listing import read_listing
 from engine.firewall.model import BridgeSpec, EndpointSpec, PortMap, SharedRule
-from engine.firewall.plan import Plan, make_plan, read_listing
+from engine.firewall.plan import Plan, make_plan
 from tests.unit.rule_simulator import BUILT_IN, RuleSet
 
 pytestmark = pytest.mark.unit
@@ -209,6 +210,16 @@ def test_a_listing_keeps_rules_and_policies_and_skips_comments() -> None:
     assert listing["nat", "PREROUTING"].policy == "ACCEPT"
     assert listing["nat", "PREROUTING"].rules == ('-m comment --comment "two  words" -j EMPTY', "")
     assert listing["nat", "EMPTY"].rules == ()
+
+
+def test_a_line_break_in_a_comment_does_not_end_the_rule() -> None:
+    text = (
+        '*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m comment --comment "one \\"\n-A INPUT -j DROP" -j ACCEPT\n-A INPUT\n'
+    )
+    assert read_listing(text)["filter", "INPUT"].rules == (
+        '-m comment --comment "one \\"\n-A INPUT -j DROP" -j ACCEPT',
+        "",
+    )
 
 
 def test_a_table_that_iptables_cannot_read_is_refused_in_words() -> None:
