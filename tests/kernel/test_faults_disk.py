@@ -1,0 +1,107 @@
+"""A full disk: said in words, nothing half-made stays, and it works again when there is room."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from engine.config import Config
+from tests.conftest import Command
+from tests.kernel.fault_scenes import Scene, temporary_files
+
+pytestmark = [pytest.mark.kernel, pytest.mark.disk(megabytes=24)]
+
+
+@pytest.fixture
+def scene(cli: Command, config: Config) -> Scene:
+    """After one container has come and gone: the busybox image, the default networks, nothing else."""
+    cli("run", "--rm", "busybox", "true", check=0)
+    return Scene.observe(config)
+
+
+def fill(config: Config, *, leave: int) -> Path:
+    """Fill the data root's disk but for ``leave`` bytes."""
+    status = os.statvfs(config.data_root)
+    filler = config.data_root / "filler"
+    with open(filler, "wb") as out:
+        out.write(bytes(max(0, status.f_bavail * status.f_frsize - leave)))
+    return filler
+
+
+def context(directory: Path, megabytes: int, dockerfile: str) -> Path:
+    """A build context with one file ``big``."""
+    directory.mkdir()
+    (directory / "big").write_bytes(os.urandom(megabytes << 20))
+    (directory / "Dockerfile").write_text(dockerfile)
+    return directory
+
+
+@pytest.mark.parametrize("line", ["COPY big /big", "RUN dd if=/dev/zero of=/big bs=1M count=40"])
+def test_a_build_that_does_not_fit(cli: Command, config: Config, scene: Scene, tmp_path: Path, line: str) -> None:
+    result = cli("build", "-t", "big", context(tmp_path / "c", 40, f"FROM busybox\n{line}\n"))
+
+    assert result.returncode == 1
+    assert "no space left" in (result.stdout + result.stderr).lower(), result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    assert not Scene.observe(config).beyond(scene)
+    assert not temporary_files(config)
+    cli("build", "-t", "small", context(tmp_path / "d", 1, "FROM busybox\nCOPY big /big\n"), check=0)
+    cli("run", "--rm", "small", "test", "-s", "/big", check=0)
+
+
+def test_a_load_that_does_not_fit(cli: Command, config: Config, scene: Scene, tmp_path: Path) -> None:
+    cli("build", "-t", "app", context(tmp_path / "c", 6, "FROM busybox\nCOPY big /big\n"), check=0)
+    cli("save", "-o", tmp_path / "app.tar", "app", check=0)
+    cli("rmi", "app", check=0)
+    before = Scene.observe(config)
+    filler = fill(config, leave=3 << 20)
+    result = cli("load", "-i", tmp_path / "app.tar")
+
+    assert result.returncode == 1 and "no space left" in result.stderr.lower(), result.stderr
+    assert "Traceback" not in result.stderr
+    assert not Scene.observe(config).beyond(before)
+    filler.unlink()
+    assert not temporary_files(config)
+    cli("load", "-i", tmp_path / "app.tar", check=0)
+    cli("run", "--rm", "app", "test", "-s", "/big", check=0)
+
+
+def test_a_commit_that_does_not_fit(cli: Command, config: Config, scene: Scene) -> None:
+    id = cli("run", "-d", "busybox", "sleep", "1000", check=0).stdout.strip()
+    cli("exec", id, "dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=6", check=0)
+    before = Scene.observe(config)
+    filler = fill(config, leave=3 << 20)
+    result = cli("commit", id, "big")
+
+    assert result.returncode == 1 and "no space left" in result.stderr.lower(), result.stderr
+    assert "Traceback" not in result.stderr
+    filler.unlink()
+    assert not Scene.observe(config).beyond(before)
+    assert not temporary_files(config)
+    assert cli("exec", id, "echo", "alive", check=0).stdout == "alive\n"
+    cli("commit", id, "big", check=0)
+
+
+def test_a_run_on_a_full_disk(cli: Command, config: Config, scene: Scene) -> None:
+    filler = fill(config, leave=0)
+    result = cli("run", "-d", "--name", "web", "-p", "8088:80", "busybox", "sleep", "1000")
+
+    assert result.returncode == 125, result.stderr
+    assert "no space" in result.stderr.lower() or "full" in result.stderr.lower(), result.stderr
+    assert "Traceback" not in result.stderr
+    assert cli("ps", "-q", check=0).stdout == ""
+    filler.unlink()
+    cli("rm", "-f", "web")
+    assert not Scene.observe(config).beyond(scene)
+    cli("run", "--rm", "--name", "web", "-p", "8088:80", "busybox", "true", check=0)
+
+
+def test_a_container_can_be_removed_on_a_full_disk(cli: Command, config: Config, scene: Scene) -> None:
+    cli("run", "-d", "--name", "web", "busybox", "sh", "-c", "cat /dev/zero >/big; sleep 1000", check=0)
+    filler = fill(config, leave=0)
+    cli("exec", "web", "true", check=0)
+    cli("rm", "-f", "web", check=0)
+    filler.unlink(missing_ok=True)
+    assert not Scene.observe(config).beyond(scene)
