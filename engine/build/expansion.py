@@ -42,11 +42,10 @@ HEREDOC_BODY = Rules(quotes=False)
 
 @dataclass(frozen=True)
 class Expanded:
-    """The result: the whole word, its split into words, and the names that were not set."""
+    """The result: the whole word, and its split into words."""
 
     text: str
     words: tuple[str, ...]
-    unset: tuple[str, ...]
 
 
 def expand(word: str, environment: Mapping[str, str], rules: Rules = DEFAULT) -> Expanded:
@@ -55,13 +54,13 @@ def expand(word: str, environment: Mapping[str, str], rules: Rules = DEFAULT) ->
     Raises ExpansionError with docker's message for bad substitutions and unfinished quotes.
     """
     if not any(special in word for special in ("$", "'", '"', "<", rules.escape)):
-        return Expanded(word, tuple(part for part in _split(word) if part), ())
+        return Expanded(word, tuple(part for part in _split(word) if part))
     lexer = _Lexer(word, environment, rules)
     try:
         text, words = lexer.until("", rules.raw_escapes)
     except ExpansionError as error:
         raise ExpansionError(f"failed to process {quote(word)}: {error}") from None
-    return Expanded(text, tuple(words), tuple(dict.fromkeys(lexer.unset)))
+    return Expanded(text, tuple(words))
 
 
 def quote(text: str) -> str:
@@ -119,7 +118,6 @@ class _Lexer:
         self._position = 0
         self._environment = environment
         self._rules = rules
-        self.unset: list[str] = []
 
     def _peek(self) -> str:
         return self._text[self._position] if self._position < len(self._text) else ""
@@ -302,10 +300,7 @@ class _Lexer:
         return self._text[start : self._position]
 
     def _lookup(self, name: str) -> str | None:
-        value = self._environment.get(name)
-        if value is None:
-            self.unset.append(name)
-        return value
+        return self._environment.get(name)
 
 
 def _shell_pattern(pattern: str, *, longest: bool) -> re.Pattern[str]:

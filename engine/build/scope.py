@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-from engine.build.expansion import HEREDOC_BODY, Expanded, Rules, expand
+from engine.build.expansion import HEREDOC_BODY, Rules, expand
 from engine.build.instructions import Arg
 
 # Usable in RUN without an ARG, never part of history and cache keys unless declared.
@@ -73,19 +73,18 @@ class Scope:
         self._given = given
         self._rules = rules
         self._arguments: dict[str, None] = {}
-        self.unset: list[str] = []
 
     def expand(self, word: str) -> str:
         """``word`` with variables replaced and quotes removed."""
-        return self._note(expand(word, self._values, self._rules)).text
+        return expand(word, self._values, self._rules).text
 
     def expand_words(self, word: str) -> tuple[str, ...]:
         """``word`` expanded, then split (EXPOSE)."""
-        return self._note(expand(word, self._values, self._rules)).words
+        return expand(word, self._values, self._rules).words
 
     def expand_body(self, text: str) -> str:
         """An unquoted heredoc's body: variables replaced, everything else as it is."""
-        return self._note(expand(text, self._values, HEREDOC_BODY)).text
+        return expand(text, self._values, HEREDOC_BODY).text
 
     def set(self, name: str, value: str) -> None:
         """ENV."""
@@ -109,6 +108,10 @@ class Scope:
             texts.append(name if value is None else f"{name}={value}")
         return texts
 
+    def values(self) -> dict[str, str]:
+        """All variables that are set, ENV and ARG alike."""
+        return dict(self._values)
+
     def run_environment(self) -> dict[str, str]:
         """What RUN's process gets: image environment, arguments, and proxies given on the command line."""
         proxies = {name: value for name, value in self._given.items() if name in PROXIES}
@@ -117,10 +120,6 @@ class Scope:
     def run_arguments(self) -> list[str]:
         """The declared arguments and their values, as they enter RUN's history and cache key."""
         return [f"{name}={self._values.get(name, '')}" for name in self._arguments]
-
-    def _note(self, result: Expanded) -> Expanded:
-        self.unset.extend(result.unset)
-        return result
 
 
 def unconsumed(given: Mapping[str, str], declared: Iterable[Arg]) -> list[str]:

@@ -1,0 +1,117 @@
+"""The build cache: which result an operation on a file system had before.
+
+Owns the keys, which are pure, and the ``build_cache`` table. A key covers the file system below, the operation with
+everything that reaches it, and the content it copies: names, modes, link targets, bytes; never times or owners, which
+docker's checksums leave out too. A row whose image is gone is no hit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+
+from engine.build.context import Context, Source
+from engine.build.plan import CopyAction, DirectoryAction, RunAction
+from engine.images.config import ImageConfig
+from engine.state.database import Database, timestamp
+
+_VERSION = 1  # to be raised when the meaning of a key or of an operation changes
+
+
+def base_key(chain: str) -> str:
+    """The key of an unchanged base image: its chain id, empty for scratch."""
+    return _digest({"base": chain})
+
+
+def run_key(parent: str, action: RunAction) -> str:
+    """RUN: the same command on the same file system with the same variables, directory, user and network."""
+    return _digest(
+        {
+            "parent": parent,
+            "run": action.arguments,
+            "environment": action.keyed_environment,
+            "directory": action.working_dir,
+            "user": action.user,
+            "network": action.network,
+        }
+    )
+
+
+def directory_key(parent: str, action: DirectoryAction) -> str:
+    """WORKDIR."""
+    return _digest({"parent": parent, "directory": action.path, "user": action.user})
+
+
+def copy_key(parent: str, action: CopyAction, content: Sequence[str]) -> str:
+    """COPY and ADD: ``content`` are the checksums of the sources in order."""
+    return _digest(
+        {
+            "parent": parent,
+            "copy": content,
+            "files": [(file.name, file.data) for file in action.files],
+            "destination": action.destination,
+            "chown": action.chown,
+            "chmod": action.chmod,
+            "unpack": action.unpack,
+        }
+    )
+
+
+def result_key(parent: str, document: ImageConfig) -> str:
+    """A whole image: its file system and its configuration without the times of its making."""
+    history = [(step.created_by, step.author, step.comment, step.empty_layer) for step in document.history]
+    config = document.config.to_json()
+    return _digest({"parent": parent, "config": config, "author": document.author, "history": history})
+
+
+def content_checksum(context: Context, source: Source) -> str:
+    """sha256 over a source: each entry's place, kind, permissions, link target and bytes."""
+    hasher = hashlib.sha256()
+    name = "" if source.is_directory else source.name
+    for entry in source.entries:
+        kind = stat.S_IFMT(entry.mode)
+        # A link's own permissions mean nothing and differ between file systems.
+        mode = 0 if stat.S_ISLNK(entry.mode) else stat.S_IMODE(entry.mode)
+        fields = (entry.inside or name, kind, mode, entry.link, entry.size, context.digest(entry))
+        hasher.update(json.dumps(fields).encode())
+    return hasher.hexdigest()
+
+
+class BuildCache:
+    """The table of results."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, keys: Iterable[str]) -> Mapping[str, str]:
+        """The image ids that ``keys`` led to and that still exist."""
+        wanted = list(keys)
+        marks = ",".join("?" * len(wanted))
+        rows = self._database.all(
+            f"SELECT build_cache.key, build_cache.image FROM build_cache "
+            f"JOIN images ON images.id = build_cache.image WHERE build_cache.key IN ({marks})",
+            wanted,
+        )
+        return {row["key"]: row["image"] for row in rows}
+
+    def store(self, key: str, image: str) -> None:
+        """Remember a result; joins the surrounding transaction."""
+        self._database.execute(
+            "INSERT INTO build_cache(key, image, used) VALUES(?,?,?) "
+            "ON CONFLICT(key) DO UPDATE SET image=excluded.image, used=excluded.used",
+            (key, image, timestamp()),
+        )
+
+    def touch(self, keys: Iterable[str]) -> None:
+        """Note that ``keys`` were used, in one statement."""
+        wanted = list(keys)
+        if wanted:
+            marks = ",".join("?" * len(wanted))
+            self._database.execute(f"UPDATE build_cache SET used=? WHERE key IN ({marks})", (timestamp(), *wanted))
+
+
+def _digest(fields: Mapping[str, object]) -> str:
+    text = json.dumps({"version": _VERSION, **fields}, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
