@@ -67,6 +67,11 @@ class Scene:
         return {kind: set(here[kind] - there[kind]) for kind in here if here[kind] - there[kind]}
 
 
+def assert_told_well(words: str) -> None:
+    """What was said is an error in words, not a surprise of the program's own."""
+    assert "Traceback" not in words and "a fault of pilothouse" not in words, words
+
+
 def temporary_files(config: Config) -> set[str]:
     """Files in the content store that are no whole blob: what an interrupted writer left."""
     found = set()

@@ -16,7 +16,7 @@ import pytest
 from engine.config import Config
 from engine.engine import Engine
 from tests.conftest import Command
-from tests.kernel.fault_scenes import Scene, kill, processes, temporary_files, wait_until
+from tests.kernel.fault_scenes import Scene, assert_told_well, kill, processes, temporary_files, wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -256,7 +256,8 @@ def test_two_commands_make_one_name(cli: Command, config: Config, scene: Scene) 
     winners = [out.strip() for out, _, code in results if code == 0]
     assert len(winners) == 1
     for _, err, code in results:
-        assert code == 0 or (code == 125 and "already in use" in err and "Traceback" not in err), err
+        assert code == 0 or (code == 125 and "already in use" in err), err
+        assert_told_well(err)
     assert cli("ps", "-aq", "--no-trunc", check=0).stdout.split() == winners
     cli("rm", "web", check=0)
     assert not Scene.observe(config).beyond(scene)
@@ -268,7 +269,7 @@ def test_many_commands_on_one_container(cli: Command, config: Config, scene: Sce
         crowd = [cli.start(*verb.split(), "web", stdout=subprocess.PIPE, stderr=subprocess.PIPE) for verb in verbs]
         for racer in crowd:
             _, err = racer.communicate()
-            assert "Traceback" not in err, err
+            assert_told_well(err)
     assert cli("ps", "-aq", check=0).stdout == ""
     assert not Scene.observe(config).beyond(scene)
 

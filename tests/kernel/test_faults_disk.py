@@ -9,7 +9,7 @@ import pytest
 
 from engine.config import Config
 from tests.conftest import Command
-from tests.kernel.fault_scenes import Scene, temporary_files
+from tests.kernel.fault_scenes import Scene, assert_told_well, temporary_files
 
 pytestmark = [pytest.mark.kernel, pytest.mark.disk(megabytes=24)]
 
@@ -44,7 +44,7 @@ def test_a_build_that_does_not_fit(cli: Command, config: Config, scene: Scene, t
 
     assert result.returncode == 1
     assert "no space left" in (result.stdout + result.stderr).lower(), result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
+    assert_told_well(result.stderr)
     assert not Scene.observe(config).beyond(scene)
     assert not temporary_files(config)
     cli("build", "-t", "small", context(tmp_path / "d", 1, "FROM busybox\nCOPY big /big\n"), check=0)
@@ -60,7 +60,7 @@ def test_a_load_that_does_not_fit(cli: Command, config: Config, scene: Scene, tm
     result = cli("load", "-i", tmp_path / "app.tar")
 
     assert result.returncode == 1 and "no space left" in result.stderr.lower(), result.stderr
-    assert "Traceback" not in result.stderr
+    assert_told_well(result.stderr)
     assert not Scene.observe(config).beyond(before)
     filler.unlink()
     assert not temporary_files(config)
@@ -76,7 +76,7 @@ def test_a_commit_that_does_not_fit(cli: Command, config: Config, scene: Scene) 
     result = cli("commit", id, "big")
 
     assert result.returncode == 1 and "no space left" in result.stderr.lower(), result.stderr
-    assert "Traceback" not in result.stderr
+    assert_told_well(result.stderr)
     filler.unlink()
     assert not Scene.observe(config).beyond(before)
     assert not temporary_files(config)
@@ -90,7 +90,7 @@ def test_a_run_on_a_full_disk(cli: Command, config: Config, scene: Scene) -> Non
 
     assert result.returncode == 125, result.stderr
     assert "no space" in result.stderr.lower() or "full" in result.stderr.lower(), result.stderr
-    assert "Traceback" not in result.stderr
+    assert_told_well(result.stderr)
     assert cli("ps", "-q", check=0).stdout == ""
     filler.unlink()
     cli("rm", "-f", "web")

@@ -10,7 +10,7 @@ import pytest
 
 from engine.config import Config
 from tests.conftest import Command
-from tests.kernel.fault_scenes import Scene
+from tests.kernel.fault_scenes import Scene, assert_told_well
 
 pytestmark = pytest.mark.kernel
 
@@ -28,7 +28,7 @@ def refused(cli: Command, config: Config, scene: Scene, arguments: list[str], co
     assert result.returncode == code, f"{arguments}: {result.returncode}\n{result.stdout}\n{result.stderr}"
     for word in words:
         assert word.lower() in result.stderr.lower(), result.stderr
-    assert "Traceback" not in result.stderr
+    assert_told_well(result.stderr)
     assert not Scene.observe(config).beyond(scene)
     return result.stderr
 
@@ -136,7 +136,7 @@ def test_a_broken_dockerfile(
     assert result.returncode == 1, result.stdout + result.stderr
     for word in words:
         assert word.lower() in (result.stdout + result.stderr).lower(), result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
+    assert_told_well(result.stderr)
     assert not Scene.observe(config).beyond(scene)
 
 
