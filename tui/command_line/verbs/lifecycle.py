@@ -1,0 +1,99 @@
+"""``start``, ``stop``, ``restart``, ``kill``, ``pause``, ``unpause``, ``rm`` and ``wait``.
+
+Owns their output: the name of each container dealt with, as it was given; errors apart, and 1 if there were any.
+"""
+
+from __future__ import annotations
+
+from engine.errors import NotFound
+from tui.command_line.grammar import Command, UsageError
+from tui.command_line.session import Session
+
+DEFAULT_TIMEOUT_S = 10
+
+
+def start(command: Command, session: Session) -> int:
+    """Start containers; with ``-a`` or ``-i`` a single one, attached, whose exit code is ours."""
+    containers = session.engine.containers
+    if command.on("dry-run"):
+        for name in command.operands:
+            session.lines(containers.plan_start(name))
+        return 0
+    if command.on("attach") or command.on("interactive"):
+        if len(command.operands) > 1:
+            raise UsageError("you cannot start and attach multiple containers at once", command.verb, exit_code=1)
+        from tui.command_line.verbs.processes import start_attached
+
+        container = containers.get(command.operands[0])
+        return start_attached(container, session, stdin=command.on("interactive"), keys=command.text("detach-keys"))
+    return session.each(command.operands, lambda name: containers.get(name).start())
+
+
+def stop(command: Command, session: Session) -> int:
+    """Stop containers: the stop signal, then SIGKILL after the timeout (a container's own, or 10 s)."""
+    containers = session.engine.containers
+    if command.on("dry-run"):
+        for name in command.operands:
+            session.lines(containers.plan_stop(name, timeout=command.number("timeout")))
+        return 0
+    return session.each(
+        command.operands,
+        lambda name: containers.get(name).stop(
+            timeout=command.number("timeout"), signal=command.text("signal") or None
+        ),
+    )
+
+
+def restart(command: Command, session: Session) -> int:
+    """Stop and start containers."""
+    return session.each(
+        command.operands,
+        lambda name: session.engine.containers.get(name).restart(
+            timeout=command.number("timeout"), signal=command.text("signal") or None
+        ),
+    )
+
+
+def kill(command: Command, session: Session) -> int:
+    """Signal containers, SIGKILL by default."""
+    return session.each(
+        command.operands,
+        lambda name: session.engine.containers.get(name).kill(command.text("signal") or "SIGKILL"),
+    )
+
+
+def pause(command: Command, session: Session) -> int:
+    """Freeze containers."""
+    return session.each(command.operands, lambda name: session.engine.containers.get(name).pause())
+
+
+def unpause(command: Command, session: Session) -> int:
+    """Let frozen containers go on."""
+    return session.each(command.operands, lambda name: session.engine.containers.get(name).unpause())
+
+
+def remove(command: Command, session: Session) -> int:
+    """Remove containers; with ``-f`` running ones too, and then one that is not there is no error in the exit code."""
+    containers = session.engine.containers
+    if command.on("dry-run"):
+        for name in command.operands:
+            session.lines(containers.plan_remove(name, force=command.on("force"), v=command.on("volumes")))
+        return 0
+    missing = 0
+
+    def act(name: str) -> None:
+        nonlocal missing
+        try:
+            container = containers.get(name)
+        except NotFound:
+            missing += 1
+            raise
+        container.remove(force=command.on("force"), v=command.on("volumes"))
+
+    code = session.each(command.operands, act)
+    return 0 if code and command.on("force") and missing == len(command.operands) else code
+
+
+def wait(command: Command, session: Session) -> int:
+    """Print the exit code of each container when it stops."""
+    return session.each(command.operands, lambda name: str(session.engine.containers.get(name).wait()))
