@@ -41,3 +41,8 @@ def write(*parts: str, value: str) -> bool:
             remedy="see that /proc/sys is mounted writable here",
         ) from error
     return True
+
+
+def write_if_present(*parts: str, value: str) -> bool:
+    """Like ``write``, and False when this kernel does not have the setting (IPv6 compiled out, say)."""
+    return path(*parts).exists() and write(*parts, value=value)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import sqlite3
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +36,10 @@ class Prefix:
         """The last usable address, below the broadcast address."""
         return self.network + (1 << (32 - self.length)) - 2
 
+    def __contains__(self, address: str) -> bool:
+        """True for the usable addresses, without the network's own and the broadcast address."""
+        return self.first <= to_number(address) <= self.last
+
     def overlaps(self, other: Prefix) -> bool:
         """True when the two share an address."""
         shorter = min(self.length, other.length)
@@ -46,25 +49,26 @@ class Prefix:
 
 def to_number(address: str) -> int:
     """An IPv4 address as a number."""
-    return int(struct.unpack("!I", socket.inet_aton(address))[0])
+    return int.from_bytes(socket.inet_aton(address), "big")
 
 
 def to_text(number: int) -> str:
     """A number as an IPv4 address."""
-    return socket.inet_ntoa(struct.pack("!I", number))
+    return socket.inet_ntoa(number.to_bytes(4, "big"))
 
 
 def parse_prefix(text: str) -> Prefix:
     """``172.17.0.0/16`` (host bits are cleared); InvalidInput in docker's words otherwise."""
     address, slash, length = text.partition("/")
     try:
-        number = struct.unpack("!I", socket.inet_pton(socket.AF_INET, address))[0]
+        number = int.from_bytes(socket.inet_pton(socket.AF_INET, address), "big")
         bits = int(length)
         if not slash or not 1 <= bits <= 30:
             raise ValueError
     except (OSError, ValueError):
         raise InvalidInput(f"invalid CIDR address: {text}", remedy="give a prefix such as 172.28.0.0/16") from None
-    return Prefix(number & (FULL << (32 - bits)) & FULL, bits)
+    mask = (FULL << (32 - bits)) & FULL
+    return Prefix(number & mask, bits)
 
 
 def default_pools() -> Iterator[Prefix]:
@@ -77,7 +81,9 @@ def default_pools() -> Iterator[Prefix]:
 
 def choose_pool(preferred: Prefix | None, taken: Sequence[Prefix]) -> Prefix:
     """The first pool, ``preferred`` before the defaults, that overlaps none in ``taken``."""
-    for pool in (*((preferred,) if preferred else ()), *default_pools()):
+    candidates = [preferred] if preferred else []
+    candidates += default_pools()
+    for pool in candidates:
         if not any(pool.overlaps(other) for other in taken):
             return pool
     raise Conflict(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engine.errors import Conflict, HostError, InvalidInput, Unsupported
@@ -58,6 +58,8 @@ def parse_publish(text: str) -> tuple[PublishedPort, ...]:
         raise _invalid(f"invalid proto: {protocol}")
     _check_address(text, address)
     first, last = _range(container, f"invalid containerPort: {container}")
+    if first == 0:
+        raise _invalid(f"invalid containerPort: {container}")
     if not host:
         return tuple(PublishedPort(address, None, port, protocol) for port in range(first, last + 1))
     host_first, host_last = _range(host, f"invalid hostPort: {host}")
@@ -120,7 +122,7 @@ def bind(port: PortMap) -> socket.socket:
 
 def ports_json(ports: Iterable[PortMap], exposed: Iterable[str]) -> dict[str, list[dict[str, str]] | None]:
     """docker's NetworkSettings.Ports: published ports with their bindings, merely exposed ones with null."""
-    found: dict[str, list[dict[str, str]] | None] = {name: None for name in exposed}
+    found: dict[str, list[dict[str, str]] | None] = dict.fromkeys(exposed)
     for port in ports:
         name = f"{port.container_port}/{port.protocol}"
         found[name] = [*(found.get(name) or ()), {"HostIp": port.host_ip, "HostPort": str(port.host_port)}]

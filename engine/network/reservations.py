@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable
+from itertools import chain
 
 from engine.errors import Conflict
 from engine.firewall.model import PortMap
@@ -81,13 +82,16 @@ def _choose(
 ) -> int | None:
     """The next port of a range. Chosen ports go round, so that a stopped container's is not at once another's."""
     if published.host_port is not None and published.host_port_end is not None:
-        ports = range(published.host_port, published.host_port_end + 1)
-        return next((port for port in ports if port not in taken), None)
+        for port in range(published.host_port, published.host_port_end + 1):
+            if port not in taken:
+                return port
+        return None
     first, last = ephemeral
     name = f"ports/{published.protocol}"
     row = connection.execute("SELECT value FROM cursors WHERE name=?", (name,)).fetchone()
-    start = row["value"] + 1 if row is not None and first <= row["value"] < last else first
-    for port in (*range(start, last + 1), *range(first, start)):
+    previous = int(row["value"]) if row is not None else 0
+    start = previous + 1 if first <= previous < last else first
+    for port in chain(range(start, last + 1), range(first, start)):
         if port not in taken:
             connection.execute("INSERT OR REPLACE INTO cursors(name, value) VALUES(?,?)", (name, port))
             return port
