@@ -85,8 +85,9 @@ class Images:
     def tag(self, source: str, name: str) -> None:
         """Give image ``source`` the name ``name``, taking it from the image that had it."""
         target = _new_name(name)
+        self.get(source)
         with self._store.locks.hold(*STORE_LOCK):
-            image = self.get(source)
+            image = self._store.records.get(source)
             with self._store.database.transaction():
                 set_name(self._store, target, image.id)
 
@@ -147,10 +148,10 @@ class Images:
         """Make an image of ``parent`` and what directory ``driver_id`` (created over its top layer) adds.
 
         ``config`` is the whole new configuration; its diff ids and history are replaced by the parent's and this
-        step's, and it is dated now. ``empty``: the step changes the configuration alone, ``driver_id`` is not looked at. ``seal``: the
-        directory itself becomes the layer, is unmounted, and no longer belongs to the caller (when the very same layer
-        is known already the directory is removed); else it is copied and may stay in use. Killed at any point it
-        leaves the caller's directory to the caller and nothing of its own; see ``discard``.
+        step's, and it is dated now. ``empty``: the step changes the configuration alone, ``driver_id`` is not looked
+        at. ``seal``: the directory itself becomes the layer, is unmounted, and no longer belongs to the caller (when
+        the very same layer is known already the directory is removed); else it is copied and may stay in use. Killed
+        at any point it leaves the caller's directory to the caller and nothing of its own; see ``discard``.
         """
         from engine.images.commit import commit_layer
 
@@ -166,6 +167,11 @@ class Images:
             names=[] if name is None else [_new_name(name)],
             seal=seal,
         )
+
+    def create_directory(self, driver_id: str, image: Image | None) -> None:
+        """Make a writable directory over ``image``'s layers; no removal of the image can come between."""
+        with self._store.locks.hold(*STORE_LOCK):
+            self._store.driver.create(driver_id, None if image is None else self.top_layer(image))
 
     def discard(self, driver_id: str) -> None:
         """Remove a writable directory unless ``commit_layer(seal=True)`` made it a layer; for undo and recovery."""

@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 
 from engine.images.compression import decompressed
 from engine.images.config import History, ImageConfig
+from engine.images.manifest import OCI_LAYER
 from engine.images.operation import ImageStore, Operation
 from engine.images.records import Image, no_such_image
 from engine.state.database import timestamp
@@ -36,7 +37,7 @@ def commit_layer(
         if store.records.by_id(parent.id) is None:
             raise no_such_image(parent.id)
         base = ImageConfig.from_json(store.content.read(parent.id))
-    created = config.created or timestamp()
+    created = timestamp()
     step = History(created, created_by, author, comment, empty)
     with store.operation("image.commit", "committing an image") as operation:
         diff = None if empty else _layer(store, operation, driver_id, parent, seal=seal)
@@ -53,14 +54,12 @@ def _layer(store: ImageStore, operation: Operation, driver_id: str, parent: Imag
     if seal:
         driver.unmount(driver_id)
     with operation.staging.writer() as writer:
-        driver.diff(driver_id, cast(BinaryIO, writer))
+        size = driver.diff(driver_id, cast(BinaryIO, writer))
         diff, _ = writer.commit()
     chain = "" if parent is None else parent.chain
     if seal:
-        operation.adopt(chain, diff, diff, driver.usage(driver_id), driver_id)
+        operation.adopt(chain, diff, size, driver_id)
     else:
-        from engine.images.manifest import OCI_LAYER
-
         operation.add_layer(chain, diff, diff, OCI_LAYER)
     return diff
 
@@ -69,9 +68,7 @@ def import_tar(
     store: ImageStore, stream: BinaryIO, config: ImageConfig, *, message: str, names: Sequence[str]
 ) -> Image:
     """An image of one layer from the archive of a root file system, compressed or not."""
-    from engine.images.manifest import OCI_LAYER
-
-    created = config.created or timestamp()
+    created = timestamp()
     with store.operation("image.import", "importing an image") as operation:
         with decompressed(stream) as plain, operation.staging.writer() as writer:
             while chunk := plain.read(1 << 20):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -27,9 +27,13 @@ def digest_of(data: bytes) -> str:
 
 
 class Writer:
-    """One blob being written; ``commit`` gives it its name. Use as a context manager: leaving without commit drops it."""
+    """One blob being written; ``commit`` gives it its name, leaving the context without it drops the blob.
 
-    def __init__(self, directory: Path) -> None:
+    ``sync`` is false where someone else makes the bytes durable before they count.
+    """
+
+    def __init__(self, directory: Path, *, sync: bool = True) -> None:
+        self._sync = sync
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
         self._temporary = directory / f".writing-{os.urandom(8).hex()}"
@@ -54,14 +58,15 @@ class Writer:
         return length
 
     def commit(self, expected: str | None = None) -> tuple[str, int]:
-        """Sync and name the blob; (digest, size). InvalidInput when the digest is not ``expected``."""
+        """Name the blob; (digest, size). InvalidInput when the digest is not ``expected``."""
         digest = f"sha256:{self._hash.hexdigest()}"
         if expected is not None and digest != expected:
             raise InvalidInput(
                 f"content has digest {digest} where {expected} was expected",
                 remedy="the data is damaged or not what its description says: get it again",
             )
-        os.fsync(self._descriptor)
+        if self._sync:
+            os.fsync(self._descriptor)
         self._temporary.rename(self._directory / digest.partition(":")[2])
         os.close(self._descriptor)
         self._descriptor = -1
@@ -89,7 +94,7 @@ class Staging:
 
     def writer(self) -> Writer:
         """A writer into this staging area."""
-        return Writer(self.directory)
+        return Writer(self.directory, sync=False)
 
     def put(self, data: bytes) -> str:
         """Store some bytes; their digest."""
@@ -140,15 +145,20 @@ class Staging:
         """Forget one staged blob."""
         (self.directory / _hex(digest)).unlink(missing_ok=True)
 
-    def publish(self) -> None:
-        """Make every staged blob visible in the store; the staged names stay until ``clear``."""
+    def sync(self, digests: Iterable[str]) -> None:
+        """Make staged blobs durable: to be done before ``publish``, and outside of any lock, because it is slow."""
+        for digest in digests:
+            _sync(self.directory / _hex(digest))
+
+    def publish(self, digests: Iterable[str]) -> None:
+        """Make staged blobs visible in the store; the staged names stay until ``clear``."""
         self.store.prepare()
-        for digest in self.digests():
+        for digest in digests:
             try:
                 os.link(self.directory / _hex(digest), self.store.path(digest))
             except FileExistsError:
                 continue
-        _sync_directory(self.store.blobs)
+        _sync(self.store.blobs)
 
     def clear(self) -> None:
         """Remove the staging directory and what it still holds."""
@@ -227,8 +237,8 @@ def _hex(digest: str) -> str:
     return value
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,6 +120,7 @@ class Operation:
         self._new: dict[str, Layer] = {}
         # Layers that were there when they were asked for; made again if a removal takes them before registration.
         self._shared: dict[str, Layer] = {}
+        self._superfluous: list[str] = []
 
     def new_id(self) -> str:
         """A driver id that recovery can tell to be this operation's."""
@@ -135,21 +137,20 @@ class Operation:
         ``blob`` is staged or in the store, compressed or not. InvalidInput when its content is not ``diff``.
         """
         chain = chain_id(parent, diff)
-        shared = self.store.layers.find(chain)
-        if shared is not None and chain not in self._new:
-            self.staging.pin(shared.blob)
-            self._shared[chain] = shared
-            if blob != shared.blob:
-                self.staging.drop(blob)
-            return chain
-        if chain not in self._new:
+        if chain not in self._new and not self._share(chain, blob):
             self._unpack(chain, parent, diff, blob, media_type)
         return chain
 
-    def adopt(self, parent: str, diff: str, blob: str, size: int, cache_id: str) -> str:
-        """Make driver directory ``cache_id``, packed as ``blob``, a layer upon chain ``parent``; its chain id."""
+    def adopt(self, parent: str, diff: str, size: int, cache_id: str) -> str:
+        """Make driver directory ``cache_id``, packed as staged blob ``diff``, a layer upon ``parent``; its chain id.
+
+        When that very layer is known already, the directory is removed at registration.
+        """
         chain = chain_id(parent, diff)
-        self._new[chain] = Layer(chain, diff, parent, blob, manifest.OCI_LAYER, size, cache_id)
+        if self._share(chain, diff):
+            self._superfluous.append(cache_id)
+        else:
+            self._new[chain] = Layer(chain, diff, parent, diff, manifest.OCI_LAYER, size, cache_id)
         return chain
 
     def stage_image(
@@ -181,22 +182,24 @@ class Operation:
     def register(self, planned: Sequence[Planned]) -> list[Image]:
         """Publish blobs and make layers, images and names visible in one transaction."""
         store = self.store
-        superfluous: list[str] = []
+        needed = {layer.blob for layer in (*self._new.values(), *self._shared.values())}
+        needed |= {digest for image in planned for digest in (image.id, image.manifest)}
+        staged = sorted(needed.intersection(self.staging.digests()))
+        self.staging.sync(staged)
         with store.locks.hold(*STORE_LOCK):
-            for chain in list(self._shared):
-                if store.layers.find(chain) is None:
-                    gone = self._shared[chain]
-                    self._unpack(chain, gone.parent, gone.diff, gone.blob, gone.media_type)
-            self.staging.publish()
+            for shared in list(self._shared.values()):
+                if store.layers.find(shared.chain) is None:
+                    self._unpack(shared.chain, shared.parent, shared.diff, shared.blob, shared.media_type)
+            self.staging.publish(staged)
             with store.database.transaction():
                 for layer in self._new.values():
                     if store.layers.find(layer.chain) is None:
                         store.layers.add(layer)
                     else:
-                        superfluous.append(layer.cache_id)
+                        self._superfluous.append(layer.cache_id)
                 for image in planned:
                     self._insert(image)
-        for cache_id in reversed(superfluous):
+        for cache_id in reversed(self._superfluous):
             store.driver.remove(cache_id)
         return [image for image in (store.records.by_id(one.id) for one in planned) if image is not None]
 
@@ -218,21 +221,34 @@ class Operation:
         while chain:
             layer = self.known(chain) or self._shared.get(chain)
             if layer is None:
-                raise NotFound(f"layer {chain} is missing", remedy="remove the image and load or build it again")
+                raise _missing(chain)
             found.append(layer)
             chain = layer.parent
         return found[::-1]
 
+    def _share(self, chain: str, blob: str) -> bool:
+        """Use a registered layer, if there is one; what is staged for it in another form is dropped."""
+        shared = self.store.layers.find(chain)
+        if shared is None or not self.staging.pin(shared.blob):
+            return False
+        self._shared[chain] = shared
+        if blob != shared.blob:
+            self.staging.drop(blob)
+        return True
+
     def _unpack(self, chain: str, parent: str, diff: str, blob: str, media_type: str) -> None:
-        below = None
-        if parent:
-            layer = self.known(parent)
-            if layer is None:
-                raise NotFound(f"layer {parent} is missing", remedy="remove the image and load or build it again")
-            below = layer.cache_id
         cache_id = self.new_id()
         driver = self.store.driver
-        driver.create(cache_id, below)
+        # Under the lock no removal can take the layer below between looking and standing on it.
+        with self.store.locks.hold(*STORE_LOCK):
+            below = self.known(parent)
+            if parent and below is None:
+                gone = self._shared.get(parent)
+                if gone is None:
+                    raise _missing(parent)
+                self._unpack(parent, gone.parent, gone.diff, gone.blob, gone.media_type)
+                below = self.known(parent)
+            driver.create(cache_id, None if below is None else below.cache_id)
         with self.staging.open(blob) as stream:
             if blob == diff:
                 size = driver.apply(cache_id, stream)
@@ -265,6 +281,10 @@ def _apply_compressed(driver: Driver, cache_id: str, stream: Any, diff: str) -> 
     return size
 
 
+def _missing(chain: str) -> NotFound:
+    return NotFound(f"layer {chain} is missing", remedy="remove the image and load or build it again")
+
+
 def set_name(store: ImageStore, name: str, image_id: str) -> None:
     """Give ``image_id`` a name, taking it from whoever had it; joins the surrounding transaction."""
     store.database.execute(
@@ -276,9 +296,11 @@ def set_name(store: ImageStore, name: str, image_id: str) -> None:
 
 @contextmanager
 def host_errors(step: str) -> Iterator[None]:
-    """OSError → HostError with the step and, for a full disk, the remedy."""
+    """OSError and SQLite's own refusals → HostError with the step and, for a full disk, the remedy."""
     try:
         yield
+    except sqlite3.OperationalError as error:
+        raise HostError(step, error, remedy=NO_SPACE_REMEDY if "full" in str(error) else "") from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise HostError(step, error.strerror or error, remedy=NO_SPACE_REMEDY if full else "") from error

@@ -33,9 +33,10 @@ def remove(store: ImageStore, text: str, *, force: bool, prune: bool) -> list[Re
     """Remove a name or an image; Conflict in docker's words when something needs it."""
     with host_errors(f"removing image {text}"), store.locks.hold(*STORE_LOCK):
         removal = _Removal(store, force, prune)
+        standing_on = store.standing_on()
         with store.database.transaction():
             removal.run(text)
-            leftovers = removal.leftovers()
+            leftovers = removal.leftovers(standing_on)
             entry = store.journal.open(OPERATION, *STORE_LOCK, leftovers) if leftovers else None
         if entry is not None:
             sweep(store, leftovers)
@@ -47,8 +48,9 @@ def release_layers(store: ImageStore) -> None:
     """Delete layers that only a container, gone now, still stood on."""
     with host_errors("removing unused layers"), store.locks.hold(*STORE_LOCK):
         removal = _Removal(store, False, False)
+        standing_on = store.standing_on()
         with store.database.transaction():
-            leftovers = removal.leftovers()
+            leftovers = removal.leftovers(standing_on)
             entry = store.journal.open(OPERATION, *STORE_LOCK, leftovers) if leftovers else None
         if entry is not None:
             sweep(store, leftovers)
@@ -89,9 +91,9 @@ class _Removal:
             self._untag_all(image)
         self._delete(self.store.records.get(image.id), force=self.force, quiet=by_name)
 
-    def leftovers(self) -> dict[str, list[str]]:
+    def leftovers(self, standing_on: set[str]) -> dict[str, list[str]]:
         """Blobs and cache ids without a purpose now; their layer rows are deleted. Empty when there are none."""
-        layers = self.store.layers.unused(self.store.standing_on())
+        layers = self.store.layers.unused(standing_on)
         self.store.layers.forget(layers)
         blobs = sorted(self.blobs | {layer.blob for layer in layers})
         cache_ids = [layer.cache_id for layer in layers]

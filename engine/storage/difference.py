@@ -20,6 +20,8 @@ from engine.storage import rooted, whiteouts
 ADDED, CHANGED, DELETED = "A", "C", "D"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 20
+# Mode and owner every base layer begins with.
+_FRESH_ROOT = (stat.S_IFDIR | 0o755, 0, 0)
 
 
 @dataclass
@@ -105,10 +107,9 @@ class _Walk:
 
     def _root_node(self, descriptor: int) -> Node | None:
         """The root directory, when its own mode or owner differs from the one below."""
-        if not self.lowers:
-            return None
-        status, below = os.fstat(descriptor), os.lstat(self.lowers[0])
-        if _owner_and_mode(status) == _owner_and_mode(below):
+        status = os.fstat(descriptor)
+        below = _owner_and_mode(os.lstat(self.lowers[0])) if self.lowers else _FRESH_ROOT
+        if _owner_and_mode(status) == below:
             return None
         return Node("", "", CHANGED, descriptor, status, whiteouts.image_xattrs(descriptor))
 

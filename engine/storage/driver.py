@@ -83,8 +83,11 @@ class Driver(ABC):
         """What ``id`` holds that its parent does not, in path order."""
 
     @abstractmethod
-    def diff(self, id: str, out: BinaryIO) -> None:
-        """Write ``id``'s difference from its parent as a deterministic uncompressed layer tar with OCI whiteouts."""
+    def diff(self, id: str, out: BinaryIO) -> int:
+        """Write ``id``'s difference from its parent as a deterministic uncompressed layer tar with OCI whiteouts.
+
+        The bytes of the files in it.
+        """
 
     @abstractmethod
     def usage(self, id: str) -> int:

@@ -75,11 +75,11 @@ class Overlay2(Driver):
             template = self.root if parent is None else self.root / parent / "diff"
             status = template.stat()
             for name in ("diff", "work", "merged"):
-                (directory / name).mkdir(mode=0o755)
+                (directory / name).mkdir()
+            # The merged root shows the upper directory's attributes: keep the image's, whatever the umask says.
+            (directory / "diff").chmod(0o755 if parent is None else stat.S_IMODE(status.st_mode))
             if parent is not None:
-                # The merged root shows the upper directory's attributes: keep the image's.
                 os.chown(directory / "diff", status.st_uid, status.st_gid)
-                (directory / "diff").chmod(stat.S_IMODE(status.st_mode))
                 os.utime(directory / "diff", ns=(status.st_mtime_ns, status.st_mtime_ns))
                 (directory / "parent").write_text(parent)
             (directory / "lower").write_text(lower)
@@ -124,14 +124,16 @@ class Overlay2(Driver):
         return unpack(source_of(tar), self.root / self.check(id) / "diff", Deletions.OVERLAY, below=below)
 
     def changes(self, id: str) -> Iterator[Change]:
+        found = []
         for node in self._nodes(id):
             if node.path:
-                yield Change(node.kind, f"/{node.path}")
+                found.append(Change(node.kind, f"/{node.path}"))
             if node.opaque:
-                yield from self._hidden(id, node)
+                found.extend(self._hidden(id, node))
+        yield from sorted(found, key=lambda change: os.fsencode(change.path))
 
-    def diff(self, id: str, out: BinaryIO) -> None:
-        pack(self._nodes(id), out)
+    def diff(self, id: str, out: BinaryIO) -> int:
+        return pack(self._nodes(id), out)
 
     def usage(self, id: str) -> int:
         return tree_usage(str(self.root / self.check(id) / "diff"))

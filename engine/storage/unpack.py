@@ -154,7 +154,8 @@ class _Unpacking:
         return False
 
     def _imply(self, parent: int, name: str, path: Parts) -> None:
-        os.mkdir(name, 0o755, dir_fd=parent)
+        os.mkdir(name, dir_fd=parent)
+        os.chmod(name, 0o755, dir_fd=parent)
         template = self.below(path) if self.below is not None else None
         if template is not None:
             status = template.lstat()

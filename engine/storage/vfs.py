@@ -42,10 +42,11 @@ class Vfs(Driver):
                 f"storage directory {parent} does not exist", remedy="remove and load or build the image again"
             )
         try:
-            tree.mkdir(mode=0o755)
+            tree.mkdir()
         except FileExistsError as error:
             raise Conflict(f"storage directory {id} exists already") from error
         try:
+            tree.chmod(0o755)
             if parent is not None:
                 (self.root / "info" / f"{id}.parent").write_text(parent)
                 _Copy().tree(str(self._tree(parent)), str(tree))
@@ -75,12 +76,11 @@ class Vfs(Driver):
         return unpack(source_of(tar), self._tree(id), Deletions.REMOVE)
 
     def changes(self, id: str) -> Iterator[Change]:
-        for node in self._nodes(id):
-            if node.path:
-                yield Change(node.kind, f"/{node.path}")
+        found = [Change(node.kind, f"/{node.path}") for node in self._nodes(id) if node.path]
+        yield from sorted(found, key=lambda change: os.fsencode(change.path))
 
-    def diff(self, id: str, out: BinaryIO) -> None:
-        pack(self._nodes(id), out)
+    def diff(self, id: str, out: BinaryIO) -> int:
+        return pack(self._nodes(id), out)
 
     def usage(self, id: str) -> int:
         total = 0
