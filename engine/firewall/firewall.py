@@ -9,8 +9,10 @@ Stdlib only: the exit hook calls it. It acts on the network namespace of the cal
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from engine.config import Config
 from engine.errors import HostError
@@ -20,6 +22,10 @@ from engine.firewall.model import BridgeSpec, SharedRule
 from engine.firewall.plan import Plan, make_plan
 from engine.state.database import Database
 from engine.state.locks import Locks
+
+if TYPE_CHECKING:
+    from engine.firewall.meaning import Owners
+    from engine.firewall.observe import RuleObserver, RuleSet
 
 Bridges = Sequence[BridgeSpec] | Callable[[], Sequence[BridgeSpec]]
 """Every bridge of the engine in order of creation, or what computes them while the firewall lock is held."""
@@ -84,6 +90,41 @@ class Firewall:
             forward_drop=forward_drop,
             backend=self.backend.name,
         )
+
+    def observe(self) -> RuleSet:
+        """The rules both backends hold now, in packet order, with counters, rates, meanings and owners.
+
+        For the console's sampler, one caller at a time; rates are those since its call before.
+        """
+        return self._observer.observe(self.owners(), self.remembered())
+
+    def owners(self) -> Owners:
+        """Whose address, published port and bridge is whose, by the engine's own records."""
+        from engine.firewall.meaning import Owners
+
+        names = {row["id"]: row["name"] for row in self._database.all("SELECT id, name FROM containers")}
+        endpoints = self._database.all("SELECT container, address FROM endpoints WHERE address IS NOT NULL")
+        ports = self._database.all("SELECT container, protocol, host_port FROM port_reservations")
+        rows = self._database.all("SELECT name, config FROM networks WHERE driver = 'bridge' ORDER BY rowid")
+        networks = {row["name"]: json.loads(row["config"]) for row in rows}
+        # Beside another engine the networks' chains have a prefix of their own.
+        prefixes = [config["chain_prefix"] for config in networks.values() if config.get("chain_prefix")]
+        return Owners(
+            {row["address"]: names[row["container"]] for row in endpoints if row["container"] in names},
+            {
+                (row["protocol"], row["host_port"]): names[row["container"]]
+                for row in ports
+                if row["container"] in names
+            },
+            {config.get("bridge", ""): name for name, config in networks.items()},
+            prefixes[0] if prefixes else self._config.chain_prefix,
+        )
+
+    @cached_property
+    def _observer(self) -> RuleObserver:
+        from engine.firewall.observe import RuleObserver
+
+        return RuleObserver()
 
     def remembered(self) -> frozenset[SharedRule]:
         """The rules on record as ours in chains that others use too."""
