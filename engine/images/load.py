@@ -20,7 +20,8 @@ from engine.images.config import ImageConfig
 from engine.images.operation import ImageStore, Operation, Planned
 from engine.images.reference import parse
 from engine.storage import tar
-from engine.storage.unpack import source_of
+from engine.storage.archive_source import source_of
+from engine.storage.tar_reader import Reader
 
 Progress = Callable[[str], None]
 _JSON_LIMIT = 32 << 20
@@ -43,7 +44,7 @@ def load(store: ImageStore, stream: BinaryIO, progress: Progress | None) -> list
     tell = progress or (lambda line: None)
     with store.operation("image.load", "loading images") as operation, decompressed(stream) as plain:
         members = _Members(operation)
-        members.stage(tar.Reader(source_of(plain)))
+        members.stage(Reader(source_of(plain)))
         wanted = members.images()
         planned = []
         loaded = []
@@ -80,7 +81,7 @@ class _Members:
         self.files: dict[str, str] = {}
         self.links: dict[str, str] = {}
 
-    def stage(self, reader: tar.Reader) -> None:
+    def stage(self, reader: Reader) -> None:
         while (entry := reader.next()) is not None:
             name = posixpath.normpath(entry.name.lstrip("/"))
             if entry.kind == tar.REGULAR and entry.sparse is None:
@@ -91,7 +92,7 @@ class _Members:
             elif entry.kind == tar.HARDLINK:
                 self.links[name] = posixpath.normpath(entry.link.lstrip("/"))
 
-    def _file(self, reader: tar.Reader, entry: tar.Entry, name: str) -> None:
+    def _file(self, reader: Reader, entry: tar.Entry, name: str) -> None:
         with self.operation.staging.writer() as writer:
             left = entry.size
             while left:

@@ -16,8 +16,13 @@ from pathlib import Path
 
 from engine.errors import HostError, InvalidInput
 from engine.storage import rooted, tar, whiteouts
+from engine.storage.archive_source import Source, source_of
+from engine.storage.content_copy import copy_content
 from engine.storage.driver import NO_SPACE_REMEDY
 from engine.storage.rooted import Parts, Place
+from engine.storage.tar_reader import Reader
+
+__all__ = ["Below", "Deletions", "source_of", "unpack"]
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXISTING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -35,7 +40,7 @@ Below = Callable[[Parts], "Path | None"]
 
 
 def unpack(
-    source: tar.Source,
+    source: Source,
     root: str | os.PathLike[str],
     deletions: Deletions = Deletions.PLAIN,
     *,
@@ -50,7 +55,7 @@ def unpack(
     unpacked until then stays, for the caller to remove.
     """
     descriptor = rooted.open_root(root)
-    task = _Unpacking(tar.Reader(source), descriptor, deletions, below, owner)
+    task = _Unpacking(Reader(source), descriptor, deletions, below, owner)
     name = ""
     try:
         while True:
@@ -76,7 +81,7 @@ def unpack(
 class _Unpacking:
     def __init__(
         self,
-        reader: tar.Reader,
+        reader: Reader,
         root: int,
         deletions: Deletions,
         below: Below | None,
@@ -331,74 +336,3 @@ def _set_xattr(target: int | str, key: str, value: bytes) -> None:
         # A file system without that kind of attribute loses it, as docker's does; a full disk must not pass for that.
         if error.errno not in (errno.ENOTSUP, errno.EPERM):
             raise
-
-
-def copy_content(source: int, target: int, size: int) -> None:
-    """Copy ``size`` bytes between two files in the kernel, holes kept; fewer when the source ends before."""
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(source, end, os.SEEK_DATA)
-            end = min(os.lseek(source, start, os.SEEK_HOLE), size)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            break
-        os.lseek(target, start, os.SEEK_SET)
-        while start < end:
-            sent = os.sendfile(target, source, start, min(end - start, 1 << 24))
-            if sent == 0:
-                return
-            start += sent
-    os.ftruncate(target, size)
-
-
-class FileSource(tar.Source):
-    """An archive in a regular file: content moves inside the kernel, headers are read where they are."""
-
-    def __init__(self, descriptor: int, position: int = 0) -> None:
-        self._descriptor = descriptor
-        self._position = position
-        self._size = os.fstat(descriptor).st_size
-
-    def read_some(self, size: int) -> bytes:
-        data = os.pread(self._descriptor, size, self._position)
-        self._position += len(data)
-        return data
-
-    def skip(self, size: int) -> None:
-        if self._position + size > self._size:
-            raise InvalidInput("invalid tar: unexpected end of the archive")
-        self._position += size
-
-    def copy(self, descriptor: int, size: int) -> None:
-        while size > 0:
-            sent = os.sendfile(descriptor, self._descriptor, self._position, min(size, 1 << 24))
-            if sent == 0:
-                raise InvalidInput("invalid tar: unexpected end of the archive")
-            self._position += sent
-            size -= sent
-
-
-class StreamSource(tar.Source):
-    """An archive from anything with ``read`` (a pipe, a decompressor)."""
-
-    def __init__(self, stream: object) -> None:
-        self._read: Callable[[int], bytes] = stream.read  # type: ignore[attr-defined]
-
-    def read_some(self, size: int) -> bytes:
-        return self._read(size)
-
-
-def source_of(stream: object) -> tar.Source:
-    """The quickest source for ``stream``: by descriptor for a plain file at its position, else by ``read``."""
-    import io
-
-    if isinstance(stream, (io.BufferedReader, io.FileIO)):
-        try:
-            position = stream.tell()
-            if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                return FileSource(stream.fileno(), position)
-        except OSError:
-            pass
-    return StreamSource(stream)

@@ -16,9 +16,10 @@ from typing import BinaryIO
 
 from engine.errors import Conflict, HostError, NotFound
 from engine.storage import difference, rooted, whiteouts
+from engine.storage.content_copy import copy_content
 from engine.storage.driver import NO_SPACE_REMEDY, Change, Driver, Probe
 from engine.storage.pack import pack
-from engine.storage.unpack import Deletions, copy_content, source_of, unpack
+from engine.storage.unpack import Deletions, source_of, unpack
 
 
 class Vfs(Driver):
