@@ -47,6 +47,11 @@ class Images:
         self._journal = journal
         self._store = ImageStore(database, locks, journal, events, self.content, driver_factory)
 
+    @property
+    def store(self) -> ImageStore:
+        """What operations on images share, for the builder: a build is one operation of its own."""
+        return self._store
+
     def register_recovery(self) -> None:
         """Say how abandoned operations on images are undone or finished."""
         for operation in _OPERATIONS:

@@ -79,10 +79,15 @@ class Journal:
             for row in self._database.all("SELECT * FROM journal ORDER BY id")
         ]
 
-    def recover(self) -> list[Entry]:
-        """Finish or roll back every abandoned entry this process has a handler for; returns those dealt with."""
+    def recover(self, operation: str | None = None) -> list[Entry]:
+        """Finish or roll back every abandoned entry this process has a handler for; returns those dealt with.
+
+        With ``operation`` only entries of that kind: a handler may need another kind dealt with first.
+        """
         done = []
         for entry in self.pending():
+            if operation is not None and entry.operation != operation:
+                continue
             handler = self._handlers.get(entry.operation)
             if handler is None:
                 continue

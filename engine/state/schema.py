@@ -93,7 +93,8 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE TABLE build_cache(
       key TEXT PRIMARY KEY,                      -- digest over parent, instruction and content
-      image TEXT NOT NULL,                       -- image id of the result
+      image TEXT NOT NULL,                       -- the image that holds the result; the row goes with it
+      chain TEXT NOT NULL DEFAULT '',            -- chain id the step led to; empty when the result is the image
       used TEXT NOT NULL
     );
     CREATE TABLE firewall_rules(
