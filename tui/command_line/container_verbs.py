@@ -133,9 +133,10 @@ CONTAINER_VERBS = (
         "CONTAINER [CONTAINER...]",
         1,
         None,
-        (SIGNAL, TIME_OUT, TIME_OUT_OLD),
+        (TIME_OUT, TIME_OUT_OLD),
         names="container",
         aliases=(("container", "restart"),),
+        later=frozenset({"signal"}),
     ),
     Verb(
         ("kill",),

@@ -45,7 +45,7 @@ class Filters:
         return not values or any(candidate.startswith(value) for value in values for candidate in candidates)
 
     def search(self, key: str, *candidates: str) -> bool:
-        """True when nothing is asked of ``key``, or one of its values, a regular expression, is found in a candidate."""
+        """True when nothing is asked of ``key``, or one of its values (regular expressions) is in a candidate."""
         values = self.values(key)
         return not values or any(_found(value, candidate) for value in values for candidate in candidates)
 

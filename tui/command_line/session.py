@@ -17,6 +17,7 @@ from tui.command_line.grammar import PROGRAM
 from tui.sanitize import plain
 
 if TYPE_CHECKING:
+    from engine.containers.collection import Containers
     from engine.engine import Engine
 
 
@@ -48,6 +49,13 @@ class Session:
         from engine.engine import Engine
 
         return Engine(Config.from_environment(data_root=self.data_root or None, run_dir=self.run_dir or None))
+
+    @cached_property
+    def containers(self) -> Containers:
+        """The engine's containers, their warnings shown on stderr."""
+        containers = self.engine.containers
+        containers.on_warning = lambda words: self.note(f"WARNING: {words}")
+        return containers
 
     @cached_property
     def out_is_terminal(self) -> bool:

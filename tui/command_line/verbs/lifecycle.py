@@ -5,7 +5,7 @@ Owns their output: the name of each container dealt with, as it was given; error
 
 from __future__ import annotations
 
-from engine.errors import NotFound
+from engine.errors import EngineError, NotFound
 from tui.command_line.grammar import Command, UsageError
 from tui.command_line.session import Session
 
@@ -14,7 +14,7 @@ DEFAULT_TIMEOUT_S = 10
 
 def start(command: Command, session: Session) -> int:
     """Start containers; with ``-a`` or ``-i`` a single one, attached, whose exit code is ours."""
-    containers = session.engine.containers
+    containers = session.containers
     if command.on("dry-run"):
         for name in command.operands:
             session.lines(containers.plan_start(name))
@@ -31,7 +31,7 @@ def start(command: Command, session: Session) -> int:
 
 def stop(command: Command, session: Session) -> int:
     """Stop containers: the stop signal, then SIGKILL after the timeout (a container's own, or 10 s)."""
-    containers = session.engine.containers
+    containers = session.containers
     if command.on("dry-run"):
         for name in command.operands:
             session.lines(containers.plan_stop(name, timeout=command.number("timeout")))
@@ -48,9 +48,7 @@ def restart(command: Command, session: Session) -> int:
     """Stop and start containers."""
     return session.each(
         command.operands,
-        lambda name: session.engine.containers.get(name).restart(
-            timeout=command.number("timeout"), signal=command.text("signal") or None
-        ),
+        lambda name: session.containers.get(name).restart(timeout=command.number("timeout")),
     )
 
 
@@ -58,42 +56,40 @@ def kill(command: Command, session: Session) -> int:
     """Signal containers, SIGKILL by default."""
     return session.each(
         command.operands,
-        lambda name: session.engine.containers.get(name).kill(command.text("signal") or "SIGKILL"),
+        lambda name: session.containers.get(name).kill(command.text("signal") or "SIGKILL"),
     )
 
 
 def pause(command: Command, session: Session) -> int:
     """Freeze containers."""
-    return session.each(command.operands, lambda name: session.engine.containers.get(name).pause())
+    return session.each(command.operands, lambda name: session.containers.get(name).pause())
 
 
 def unpause(command: Command, session: Session) -> int:
     """Let frozen containers go on."""
-    return session.each(command.operands, lambda name: session.engine.containers.get(name).unpause())
+    return session.each(command.operands, lambda name: session.containers.get(name).unpause())
 
 
 def remove(command: Command, session: Session) -> int:
-    """Remove containers; with ``-f`` running ones too, and then one that is not there is no error in the exit code."""
-    containers = session.engine.containers
+    """Remove containers; with ``-f`` running ones too, and one that is not there is told but is no failure."""
+    containers = session.containers
+    force = command.on("force")
     if command.on("dry-run"):
         for name in command.operands:
-            session.lines(containers.plan_remove(name, force=command.on("force"), v=command.on("volumes")))
+            session.lines(containers.plan_remove(name, force=force, v=command.on("volumes")))
         return 0
-    missing = 0
-
-    def act(name: str) -> None:
-        nonlocal missing
+    code = 0
+    for name in command.operands:
         try:
-            container = containers.get(name)
-        except NotFound:
-            missing += 1
-            raise
-        container.remove(force=command.on("force"), v=command.on("volumes"))
-
-    code = session.each(command.operands, act)
-    return 0 if code and command.on("force") and missing == len(command.operands) else code
+            containers.get(name).remove(force=force, v=command.on("volumes"))
+        except EngineError as error:
+            session.complain(error)
+            code = code if force and isinstance(error, NotFound) else 1
+        else:
+            session.line(name)
+    return code
 
 
 def wait(command: Command, session: Session) -> int:
     """Print the exit code of each container when it stops."""
-    return session.each(command.operands, lambda name: str(session.engine.containers.get(name).wait()))
+    return session.each(command.operands, lambda name: str(session.containers.get(name).wait()))
