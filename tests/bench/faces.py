@@ -130,12 +130,13 @@ class InProcess:
     def run_detached(
         self, *, port: int | None = None, command: Sequence[str] = SLEEP, binds: Sequence[str] = ()
     ) -> str:
-        ports = {} if port is None else {"80/tcp": port}
-        container = self._engine.containers.run(IMAGE, list(command), detach=True, ports=ports, volumes=list(binds))
+        ports = [] if port is None else [f"{port}:80"]
+        container = self._engine.containers.run(IMAGE, list(command), detach=True, ports=ports, binds=list(binds))
+        assert not isinstance(container, bytes)
         return container.id
 
     def run_removed(self, network: str) -> None:
-        self._engine.containers.run(IMAGE, ["true"], remove=True, network_mode=network)
+        self._engine.containers.run(IMAGE, ["true"], auto_remove=True, network_mode=network)
 
     def create(self) -> str:
         return self._engine.containers.create(IMAGE, ["true"]).id
@@ -157,8 +158,7 @@ class InProcess:
             self._engine.containers.get(container).remove(force=True)
 
     def list_all(self) -> None:
-        for container in self._engine.containers.list(all=True):
-            _ = container.summary
+        self._engine.containers.summaries(all=True)
 
     def commit(self, container: str, name: str) -> None:
         self._engine.containers.get(container).commit(*name.split(":"))
