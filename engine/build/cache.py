@@ -2,7 +2,7 @@
 
 Owns the keys, which are pure, and the ``build_cache`` table. A key covers the file system below, the operation with
 everything that reaches it, and the content it copies: names, modes, link targets, bytes; never times or owners, which
-docker's checksums leave out too. A row whose image is gone is no hit.
+docker's checksums leave out too. A row whose layer or image is gone is no hit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from engine.build.context import Context, Source
 from engine.build.plan import CopyAction, DirectoryAction, RunAction
@@ -80,36 +80,42 @@ def content_checksum(context: Context, source: Source) -> str:
 
 
 class BuildCache:
-    """The table of results."""
+    """The table of results: a key leads to a layer's chain id, or for a whole image to the image."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, keys: Iterable[str]) -> Mapping[str, str]:
-        """The image ids that ``keys`` led to and that still exist."""
-        wanted = list(keys)
-        marks = ",".join("?" * len(wanted))
-        rows = self._database.all(
-            f"SELECT build_cache.key, build_cache.image FROM build_cache "
-            f"JOIN images ON images.id = build_cache.image WHERE build_cache.key IN ({marks})",
-            wanted,
+    def layer(self, key: str) -> str | None:
+        """The chain id an operation led to, while that layer exists."""
+        row = self._database.one(
+            "SELECT build_cache.chain FROM build_cache JOIN layers USING(chain) WHERE build_cache.key = ?", (key,)
         )
-        return {row["key"]: row["image"] for row in rows}
+        return None if row is None else str(row["chain"])
 
-    def store(self, key: str, image: str) -> None:
-        """Remember a result; joins the surrounding transaction."""
-        self._database.execute(
-            "INSERT INTO build_cache(key, image, used) VALUES(?,?,?) "
-            "ON CONFLICT(key) DO UPDATE SET image=excluded.image, used=excluded.used",
-            (key, image, timestamp()),
+    def image(self, key: str) -> str | None:
+        """The image id a whole build led to, while that image exists."""
+        row = self._database.one(
+            "SELECT image FROM build_cache JOIN images ON images.id = build_cache.image "
+            "WHERE build_cache.key = ? AND build_cache.chain = ''",
+            (key,),
         )
+        return None if row is None else str(row["image"])
 
-    def touch(self, keys: Iterable[str]) -> None:
-        """Note that ``keys`` were used, in one statement."""
-        wanted = list(keys)
-        if wanted:
-            marks = ",".join("?" * len(wanted))
-            self._database.execute(f"UPDATE build_cache SET used=? WHERE key IN ({marks})", (timestamp(), *wanted))
+    def store(self, image: str, layers: Mapping[str, str], result: str = "") -> None:
+        """Remember that ``image`` holds these results: keys → chain ids, and the key of the image itself.
+
+        The rows go when the image goes; keys that were used again move to the newest image that has them.
+        """
+        used = timestamp()
+        rows = [(key, image, chain, used) for key, chain in layers.items()]
+        if result:
+            rows.append((result, image, "", used))
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO build_cache(key, image, chain, used) VALUES(?,?,?,?) ON CONFLICT(key) "
+                "DO UPDATE SET image=excluded.image, chain=excluded.chain, used=excluded.used",
+                rows,
+            )
 
 
 def _digest(fields: Mapping[str, object]) -> str:

@@ -12,15 +12,16 @@ import os
 import posixpath
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.build.context import Context, Entry, Source, open_regular
 from engine.build.permissions import Change
 from engine.errors import Cancelled, EngineError, HostError, InvalidInput
 from engine.storage import whiteouts
+from engine.storage.content_copy import copy_content
 from engine.storage.rooted import MAX_LINKS, Parts, RootedTree, lexical, open_root
-from engine.storage.unpack import copy_content
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY_MODE = 0o755
@@ -99,16 +100,17 @@ class Target:
         except OSError as error:
             raise _host_error(f"writing {name} to {destination}", error) from error
 
-    def archive_place(self, destination: str) -> str:
-        """A path by which the directory ``destination`` (made when missing) can be opened from outside the root."""
+    @contextmanager
+    def open_directory(self, destination: str) -> Iterator[str]:
+        """A path by which the directory ``destination`` (made when missing) can be reached from outside the root."""
         try:
-            self._tree.close()
-            place = self._tree.directory(lexical(destination), self._make)
-        except NotADirectoryError as error:
-            raise InvalidInput(f"cannot copy to non-directory: {destination}") from error
+            descriptor = os.dup(self._open(self._made(lexical(destination))))
         except OSError as error:
             raise _host_error(f"making {destination}", error) from error
-        return f"/proc/self/fd/{place.descriptor}/."
+        try:
+            yield f"/proc/self/fd/{descriptor}/."
+        finally:
+            os.close(descriptor)
 
     # Destinations
 
