@@ -99,10 +99,12 @@ class Volumes:
         *,
         driver: str = DRIVER,
         options: Mapping[str, str] | None = None,
+        anonymous: bool = False,
     ) -> Volume:
         """Make a volume, or return the one that has this name already, as docker does.
 
-        Without a name it is an anonymous one with 64 hex digits. Call it after the container's row that names the
+        Without a name it is an anonymous one with 64 hex digits; ``anonymous`` marks one whose name its container
+        chose. Call it after the container's row that names the
         volume is saved: from then on ``remove`` refuses.
         """
         if driver != DRIVER:
@@ -115,7 +117,7 @@ class Volumes:
                 f"create {name or ''}: options of the local driver are not supported: {', '.join(sorted(options))}",
                 remedy="mount the file system on the host and use it as a bind mount: -v /HOST/DIR:/CONTAINER/DIR",
             )
-        anonymous = not name
+        anonymous = anonymous or not name
         name = check_name(name) if name else secrets.token_hex(32)
         tags = dict(labels or {})
         if anonymous:

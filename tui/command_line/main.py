@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tui.command_line.grammar import Command
+    from tui.command_line.grammar import Command, Value
     from tui.command_line.session import Session
 
 DEBUG_ENV = "PILOTHOUSE_DEBUG"
@@ -97,16 +97,36 @@ def _run(words: list[str]) -> int:
         return error.exit_code
 
 
-def _console(options: dict[str, object]) -> int:
+def _console(options: Mapping[str, Value]) -> int:
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         sys.stderr.write(
             "pilothouse: the console needs a terminal, and this is none\n"
             "give a command, such as 'pilothouse ps', or run it from a terminal (ssh -t HOST pilothouse)\n"
         )
         return 1
-    from tui.app import run_console
+    if os.geteuid() != 0:
+        sys.stderr.write("pilothouse: the console needs root, as the engine does\nrun it with sudo\n")
+        return 1
+    from engine.config import Config
+    from engine.errors import EngineError
 
-    return run_console(data_root=options.get("data-root"), run_dir=options.get("run-dir"))
+    def text(name: str) -> str:
+        return str(options.get(name) or "")
+
+    try:
+        from tui import app, keymap, theme
+
+        return app.run(
+            Config.from_environment(data_root=text("data-root") or None, run_dir=text("run-dir") or None),
+            read_only=bool(options["read-only"]),
+            keymap_name=text("keymap") or keymap.DEFAULT,
+            theme_name=text("theme") or theme.DEFAULT,
+            ascii_only=bool(options["ascii"]),
+            mouse=not options["no-mouse"],
+        )
+    except EngineError as error:
+        sys.stderr.write(f"pilothouse: {error}\n" + (f"{error.remedy}\n" if error.remedy else ""))
+        return error.exit_code
 
 
 def _columns() -> int:

@@ -143,6 +143,11 @@ VOCABULARY = Vocabulary(
         ),
         Flag("run-dir", "", STRING, "Directory of what lives until the next boot (PILOTHOUSE_RUN_DIR)", names="path"),
         Flag("version", "v", BOOL, "Print the version"),
+        Flag("read-only", "", BOOL, "Open the console locked: nothing can be changed"),
+        Flag("keymap", "", STRING, "Keys of the console", names="keymap"),
+        Flag("theme", "", STRING, "Colours of the console", names="theme"),
+        Flag("ascii", "", BOOL, "Draw the console in ASCII"),
+        Flag("no-mouse", "", BOOL, "Leave the mouse to the terminal"),
     ),
     later=LATER,
 )

@@ -6,7 +6,6 @@ Owns that output. Progress goes to stderr, the image id (``-q``) to stdout, so t
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,24 +81,39 @@ class Progress:
         self._title = ""
         self._output: list[str] = []
         self._pending = ""
-        self._began = time.monotonic()
+        self._began = 0.0
+        self._now = 0.0
+        self._open = False
 
     def show(self, event: BuildEvent) -> None:
         """One event of the builder."""
+        self._now = event.seconds
         if event.kind == "step":
-            self._step, self._title, self._output = event.step, f"[{event.step}/{event.total}] {event.text}", []
-            self._began = time.monotonic()
-            self._print(f"\n#{event.step} {self._title}" if event.step > 1 else f"#{event.step} {self._title}")
+            self._begin(event)
         elif event.kind == "output":
             self._add(event.text)
-        elif event.kind == "cached":
-            self._print(f"#{event.step} CACHED")
-        elif event.kind == "done":
+        elif event.kind == "warning":
             self._flush()
-            self._print(f"#{event.step} DONE {event.seconds:.1f}s")
+            self._print(f"#{event.step} WARNING: {event.text}")
         elif event.kind == "error":
+            self._end(f"ERROR: {event.text}")
+        elif event.kind == "cached":
+            self._end("CACHED")
+        else:
+            self._end(f"DONE {event.seconds - self._began:.1f}s")
+
+    def _begin(self, event: BuildEvent) -> None:
+        # A step that ended without a word of its own, as FROM does.
+        self._end(f"DONE {event.seconds - self._began:.1f}s")
+        self._step, self._title = event.step, f"[{event.step}/{event.total}] {event.text}"
+        self._output, self._began, self._open = [], event.seconds, True
+        self._print(f"#{event.step} {self._title}")
+
+    def _end(self, words: str) -> None:
+        if self._open:
+            self._open = False
             self._flush()
-            self._print(f"#{event.step} ERROR: {event.text}")
+            self._print(f"#{self._step} {words}\n")
 
     def failed(self) -> None:
         """Repeat what the failed step printed where progress was not shown, as BuildKit does at the end."""
@@ -111,7 +125,7 @@ class Progress:
 
     def finished(self, image: Image, tags: tuple[str, ...]) -> None:
         """The last lines: what was made and how it is called."""
-        self._print(f"\n#{self._step + 1} exporting to image")
+        self._print(f"#{self._step + 1} exporting to image")
         self._print(f"#{self._step + 1} writing image {image.id} done")
         for name in tags:
             self._print(f"#{self._step + 1} naming to {name} done")
@@ -128,7 +142,7 @@ class Progress:
 
     def _line(self, line: str) -> None:
         line = line.rstrip("\r")
-        shown = f"{time.monotonic() - self._began:.3f} {line}"
+        shown = f"{self._now - self._began:.3f} {line}"
         self._output.append(shown)
         self._print(f"#{self._step} {shown}")
 
@@ -194,4 +208,7 @@ def _context(text: str) -> Path:
 
 
 def _dockerfile(context: Path, named: str | None) -> Path:
-    return Path(named) if named else context / "Dockerfile"
+    """Where the builder finds it: in the context, else from the working directory."""
+    if named is None:
+        return context / "Dockerfile"
+    return context / named if (context / named).exists() else Path(named)
