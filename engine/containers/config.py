@@ -21,7 +21,7 @@ from engine.containers.quantities import (
 from engine.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from engine.images.config import ImageConfig
+    from engine.images.config import RunConfig
     from engine.network.ports import PublishedPort
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -154,7 +154,7 @@ def request(image: str, command: str | Iterable[str] | None = None, **given: Any
     return ContainerConfig(image=image, **values)
 
 
-def merge(config: ContainerConfig, image: ImageConfig) -> ContainerConfig:
+def merge(config: ContainerConfig, image: RunConfig) -> ContainerConfig:
     """``config`` with the image's defaults where the request says nothing; InvalidInput when nothing would run."""
     command, entrypoint = config.command, config.entrypoint
     if entrypoint is None:
@@ -194,7 +194,7 @@ def merge(config: ContainerConfig, image: ImageConfig) -> ContainerConfig:
         volumes=tuple(sorted({*config.volumes, *(image.volumes or ())})),
         exposed=tuple(sorted({*config.exposed, *(image.exposed_ports or ())})),
         stop_signal=config.stop_signal or image.stop_signal or "",
-        healthcheck=config.healthcheck if config.healthcheck is not None else image.healthcheck,
+        healthcheck=config.healthcheck if config.healthcheck is not None else image.to_json().get("Healthcheck"),
         shell=tuple(image.shell) if image.shell else None,
     )
 

@@ -96,7 +96,7 @@ def _run(
     runtime = Runtime(engine.config)
     bundle = engine.config.run_dir / "containers" / id
     bundle.mkdir(parents=True, mode=0o700)
-    sandbox = engine.networks.prepare(id, mode=config.network_mode, hostname=HOSTNAME, name=f"step-{id[:12]}")
+    sandbox = engine.networks.prepare(id, mode=config.network_mode, name=f"step-{id[:12]}")
     sandbox.close()
     files = write(bundle, config, HOSTNAME, sandbox)
     del files["/etc/hostname"]

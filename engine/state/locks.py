@@ -51,6 +51,11 @@ class Locks:
             del held[key]
             os.close(descriptor)
 
+    def is_held(self, kind: str, name: str) -> bool:
+        """True when the calling thread holds the lock."""
+        counts: dict[str, int] = self._held.__dict__.get("counts", {})
+        return bool(counts.get(f"{kind}-{name}"))
+
     def is_free(self, kind: str, name: str) -> bool:
         """True when nobody, in this process or another, holds the lock right now."""
         try:
