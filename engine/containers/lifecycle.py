@@ -255,7 +255,7 @@ class Lifecycle:
         raise HostError(
             f"stopping container {record.name}",
             f"process {record.pid} did not end within {KILL_TIMEOUT_S:g} s of SIGKILL",
-            remedy=f"it waits inside the kernel, for a disk or network file system perhaps: see /proc/{record.pid}/stack",
+            remedy=f"it waits inside the kernel, perhaps for a network file system: see /proc/{record.pid}/stack",
         )
 
     def _settle(self, record: Record, *, keep_network: bool = False) -> None:

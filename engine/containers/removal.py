@@ -108,7 +108,7 @@ class Removal:
                 raise HostError(
                     f"killing container {record.name}",
                     f"process {record.pid} did not end within {KILL_TIMEOUT_S:g} s",
-                    remedy="it waits inside the kernel, for a disk or network file system perhaps: see its /proc/PID/stack",
+                    remedy="it waits inside the kernel, perhaps for a network file system: see its /proc/PID/stack",
                 )
             return exits.settle(engine, record, by_user=True)
 

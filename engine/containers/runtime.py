@@ -149,7 +149,7 @@ def command_error(words: str, arguments: Sequence[str]) -> EngineError | None:
             f"{prefix}: stat {command}: no such file or directory",
             remedy="check the path; a script also needs the interpreter its first line names",
         )
-    if re.search(r"permission denied|is a directory|not executable", text, re.IGNORECASE):
+    if re.search(r"(permission denied|operation not permitted|is a directory|not executable)", text, re.IGNORECASE):
         words = "is a directory" if "is a directory" in text.lower() else "permission denied"
         return CommandNotExecutable(f"{prefix}: {words}", remedy="the file needs execute permission inside the image")
     if re.search(r"exec format error", text, re.IGNORECASE):

@@ -74,13 +74,11 @@ def run_step(
         made = stubs.Stubs(rootfs)
         try:
             code = _run(engine, id, config, rootfs, made, output, cancel)
-        except BaseException:
+        finally:
+            # A clearing that fails leaves the entry: the next engine tries again.
             _leave(engine, id, made)
             engine.journal.close(entry)
-            raise
-        _leave(engine, id, made)
-        engine.journal.close(entry)
-        engine.locks.forget(LOCK, id)
+            engine.locks.forget(LOCK, id)
         return code
 
 
@@ -161,6 +159,7 @@ def _execute(
         raise HostError("running a build step", error.strerror) from error
     assert process.stdout is not None
     filters, key = keep
+    held = b""
     with process.stdout as stream:
         poller = select.poll()
         poller.register(stream.fileno(), select.POLLIN | select.POLLHUP)
@@ -176,7 +175,12 @@ def _execute(
             if key:
                 filters.keep(key, state / "seccomp.bpf")
                 key = ""
-            output(part)
+            # The runtime says why it failed on the same stream; whether this is that shows when it has ended.
+            if not held and log.exists() and log.stat().st_size:
+                held = part
+                continue
+            output(held + part)
+            held = b""
             if cancel is not None and cancel.is_set():
                 _kill(runtime, id, process)
                 raise Cancelled("the build step was cancelled")
@@ -184,6 +188,8 @@ def _execute(
     words = ""
     if code != 0 and log.exists():
         words = log.read_text(errors="replace")
+    if held and not words:
+        output(held)
     return code if code >= 0 else 128 - code, words
 
 
@@ -215,5 +221,8 @@ def _clear(engine: Engine, id: str) -> None:
     attempt(lambda: engine.networks.release(id))
     attempt(lambda: cgroups.remove(f"{engine.config.cgroup_parent}/{id}"))
     shutil.rmtree(engine.config.run_dir / "containers" / id, ignore_errors=True)
+    # The network's services lock the step as they lock a container.
+    with engine.locks.hold("container", id):
+        engine.locks.forget("container", id)
     if errors:
         raise TeardownError(f"build step {id[:12]}", errors)
