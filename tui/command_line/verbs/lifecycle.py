@@ -5,20 +5,22 @@ Owns their output: the name of each container dealt with, as it was given; error
 
 from __future__ import annotations
 
-from engine.errors import EngineError, NotFound
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from engine.errors import NotFound
 from tui.command_line.grammar import Command, UsageError
 from tui.command_line.session import Session
 
-DEFAULT_TIMEOUT_S = 10
+if TYPE_CHECKING:
+    from engine.containers.container import Container
 
 
 def start(command: Command, session: Session) -> int:
     """Start containers; with ``-a`` or ``-i`` a single one, attached, whose exit code is ours."""
     containers = session.containers
     if command.on("dry-run"):
-        for name in command.operands:
-            session.lines(containers.plan_start(name))
-        return 0
+        return _dry_run(command, session)
     if command.on("attach") or command.on("interactive"):
         if len(command.operands) > 1:
             raise UsageError("you cannot start and attach multiple containers at once", command.verb, exit_code=1)
@@ -31,65 +33,75 @@ def start(command: Command, session: Session) -> int:
 
 def stop(command: Command, session: Session) -> int:
     """Stop containers: the stop signal, then SIGKILL after the timeout (a container's own, or 10 s)."""
-    containers = session.containers
     if command.on("dry-run"):
-        for name in command.operands:
-            session.lines(containers.plan_stop(name, timeout=command.number("timeout")))
-        return 0
-    return session.each(
-        command.operands,
-        lambda name: containers.get(name).stop(
-            timeout=command.number("timeout"), signal=command.text("signal") or None
-        ),
-    )
+        return _dry_run(command, session)
+    timeout, signal = command.number("timeout"), command.text("signal")
+    return _each(command, session, lambda container: container.stop(timeout, signal))
 
 
 def restart(command: Command, session: Session) -> int:
     """Stop and start containers."""
-    return session.each(
-        command.operands,
-        lambda name: session.containers.get(name).restart(timeout=command.number("timeout")),
-    )
+    return _each(command, session, lambda container: container.restart(command.number("timeout")))
 
 
 def kill(command: Command, session: Session) -> int:
     """Signal containers, SIGKILL by default."""
-    return session.each(
-        command.operands,
-        lambda name: session.containers.get(name).kill(command.text("signal") or "SIGKILL"),
-    )
+    return _each(command, session, lambda container: container.kill(command.text("signal") or "SIGKILL"))
 
 
 def pause(command: Command, session: Session) -> int:
     """Freeze containers."""
-    return session.each(command.operands, lambda name: session.containers.get(name).pause())
+    return _each(command, session, lambda container: container.pause())
 
 
 def unpause(command: Command, session: Session) -> int:
     """Let frozen containers go on."""
-    return session.each(command.operands, lambda name: session.containers.get(name).unpause())
+    return _each(command, session, lambda container: container.unpause())
 
 
 def remove(command: Command, session: Session) -> int:
     """Remove containers; with ``-f`` running ones too, and one that is not there is told but is no failure."""
-    containers = session.containers
-    force = command.on("force")
     if command.on("dry-run"):
-        for name in command.operands:
-            session.lines(containers.plan_remove(name, force=force, v=command.on("volumes")))
-        return 0
-    code = 0
-    for name in command.operands:
+        return _dry_run(command, session)
+    force, volumes = command.on("force"), command.on("volumes")
+    missing: set[str] = set()
+
+    def act(name: str) -> None:
         try:
-            containers.get(name).remove(force=force, v=command.on("volumes"))
-        except EngineError as error:
-            session.complain(error)
-            code = code if force and isinstance(error, NotFound) else 1
-        else:
-            session.line(name)
-    return code
+            session.containers.get(name).remove(force=force, v=volumes)
+        except NotFound:
+            missing.add(name)
+            raise
+
+    code = session.each(command.operands, act, together=True)
+    # docker's rule: what is not there needs no force. Any other failure counts.
+    return 0 if code and force and missing == set(command.operands) else code
 
 
 def wait(command: Command, session: Session) -> int:
     """Print the exit code of each container when it stops."""
-    return session.each(command.operands, lambda name: str(session.containers.get(name).wait()))
+    containers = session.containers
+    return session.each(command.operands, lambda name: str(containers.get(name).wait()), together=True)
+
+
+def _each(command: Command, session: Session, act: Callable[[Container], None]) -> int:
+    """Do one thing to all named containers at the same time."""
+    containers = session.containers
+    return session.each(command.operands, lambda name: act(containers.get(name)), together=True)
+
+
+def _dry_run(command: Command, session: Session) -> int:
+    """What start, stop or rm would do to each container."""
+    from engine.containers import preview
+
+    def act(name: str) -> str:
+        record = session.containers.records.find(name)
+        if command.verb.path == ("start",):
+            plan = preview.start(session.engine, record)
+        elif command.verb.path == ("stop",):
+            plan = preview.stop(session.engine, record, command.number("timeout"))
+        else:
+            plan = preview.removal(session.engine, record, force=command.on("force"), volumes=command.on("volumes"))
+        return "\n".join(plan.render())
+
+    return session.each(command.operands, act)

@@ -179,10 +179,11 @@ def _refused(error: EngineError) -> EngineError:
 
 
 def _print_plan(command: Command, session: Session) -> int:
-    from tui.command_line.verbs.plan import creation
+    from engine.containers import preview
+    from engine.containers.config import request
 
     image, *words = command.operands
-    given = settings(command)
+    config = request(image, words or None, **settings(command))
     _find_image(image, session)
-    session.lines(creation(session.engine, image, words or None, given))
+    session.lines(preview.creation(session.engine, config, start=command.verb.path[-1] == "run").render())
     return 0
