@@ -33,6 +33,7 @@ OPERATION = "container.step"
 LOCK = "step"
 HOSTNAME = "buildstep"
 CANCEL_POLL_MS = 100
+FIRST_WORDS_MS = 20
 _CHUNK = 65536
 
 
@@ -159,36 +160,35 @@ def _execute(
         raise HostError("running a build step", error.strerror) from error
     assert process.stdout is not None
     filters, key = keep
-    held = b""
+    # The runtime says why it failed on the same stream; whether the first words are its own shows a moment later.
+    held: bytes | None = None
+    first = True
     with process.stdout as stream:
         poller = select.poll()
         poller.register(stream.fileno(), select.POLLIN | select.POLLHUP)
         while True:
-            if not poller.poll(CANCEL_POLL_MS if cancel is not None else None):
-                if cancel is not None and cancel.is_set():
-                    _kill(runtime, id, process)
-                    raise Cancelled("the build step was cancelled")
-                continue
-            part = os.read(stream.fileno(), _CHUNK)
-            if not part:
-                break
-            if key:
-                filters.keep(key, state / "seccomp.bpf")
-                key = ""
-            # The runtime says why it failed on the same stream; whether this is that shows when it has ended.
-            if not held and log.exists() and log.stat().st_size:
-                held = part
-                continue
-            output(held + part)
-            held = b""
+            patience = FIRST_WORDS_MS if held is not None else CANCEL_POLL_MS if cancel is not None else None
+            part = os.read(stream.fileno(), _CHUNK) if poller.poll(patience) else None
             if cancel is not None and cancel.is_set():
                 _kill(runtime, id, process)
                 raise Cancelled("the build step was cancelled")
+            if part == b"":
+                break
+            if first and part is not None:
+                if key:
+                    filters.keep(key, state / "seccomp.bpf")
+                held, first = part, False
+                continue
+            if held is not None:
+                output(held)
+                held = None
+            if part:
+                output(part)
         code = process.wait()
     words = ""
     if code != 0 and log.exists():
         words = log.read_text(errors="replace")
-    if held and not words:
+    if held is not None and not words:
         output(held)
     return code if code >= 0 else 128 - code, words
 
