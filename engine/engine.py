@@ -121,5 +121,9 @@ class Engine:
             return Observer(self)
 
     def close(self) -> None:
-        """Close the database connections this engine opened."""
-        self.database.close()
+        """Wait for what still goes on beside us and close the database connections this engine opened."""
+        try:
+            if "networks" in self.__dict__:
+                self.networks.settle()
+        finally:
+            self.database.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from engine.errors import Conflict, HostError, InvalidInput
@@ -121,10 +121,23 @@ class Bridge(Driver):
             finally:
                 os.close(descriptor)
 
-    def detach(self, endpoint: Endpoint) -> None:
-        """Delete the veth pair. Explicitly: an open socket inside would keep the namespace and the pair alive."""
+    def detach(self, endpoint: Endpoint) -> Callable[[], None] | None:
+        """Take the outer end out of the bridge, 0.3 ms; deleting the pair takes the kernel 20 and is left to the rest.
+
+        The pair is deleted explicitly: an open socket inside would keep the namespace, and so the pair, alive.
+        """
         with Connection() as connection:
-            links.delete(connection, endpoint.host_interface)
+            link = links.get(connection, endpoint.host_interface)
+            if link is None or not links.seclude(connection, endpoint.host_interface):
+                return None
+        index = link.index
+
+        def delete() -> None:
+            # By index: the same container may have been given a new pair of the same name meanwhile.
+            with Connection() as connection:
+                links.delete_index(connection, index)
+
+        return delete
 
 
 def default_mtu(connection: Connection) -> int:

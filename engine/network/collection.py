@@ -140,6 +140,10 @@ class Networks:
         """Take a container's network away and free its address and ports. Idempotent; TeardownError names failures."""
         self._sandboxes.release(container_id)
 
+    def settle(self) -> None:
+        """Wait until the kernel has taken away what ``release`` left to it (the links, 20 ms); TeardownError if not."""
+        self._sandboxes.settle()
+
     def namespace_path(self, container_id: str) -> Path:
         """Where the network namespace of a container is kept, ``ph-…`` for ``ip netns``."""
         return self._sandboxes.path(container_id)

@@ -8,7 +8,7 @@ and ``detach`` tolerate what is gone.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from engine.network.model import Endpoint, Network
@@ -47,5 +47,8 @@ class Driver(ABC):
         """Join the namespace at ``netns`` to the network as ``endpoint`` says."""
 
     @abstractmethod
-    def detach(self, endpoint: Endpoint) -> None:
-        """Take the endpoint's kernel objects away."""
+    def detach(self, endpoint: Endpoint) -> Callable[[], None] | None:
+        """Cut the endpoint off its network: on return its address may be another's.
+
+        What is returned does the slow rest of the removal and may run in any thread.
+        """

@@ -13,6 +13,7 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,7 @@ class Sandboxes:
         self._journal = journal
         self._events = events
         self._firewall = firewall
+        self._removals: deque[_Background] = deque()
 
     def register_recovery(self) -> None:
         """A ``prepare`` or ``release`` that was killed half-way is taken down completely."""
@@ -138,6 +140,17 @@ class Sandboxes:
             errors = self._take_down(container, entry)
             if errors:
                 raise TeardownError(f"the network of container {container[:12]}", errors)
+
+    def settle(self) -> None:
+        """Wait until everything that is being taken away beside us is gone. TeardownError names what failed."""
+        errors: list[BaseException] = []
+        while self._removals:
+            try:
+                self._removals.popleft().wait()
+            except (EngineError, OSError) as error:
+                errors.append(error)
+        if errors:
+            raise TeardownError("network interfaces", errors)
 
     def _recover(self, intent: Intent) -> None:
         errors = self._take_down(str(intent["container"]))
@@ -230,22 +243,31 @@ class Sandboxes:
 
     def _connect(self, network: Network, driver: Driver, endpoint: Endpoint) -> None:
         """Namespace, links, rules, and what may only be opened behind the rules; completes what is there."""
+        # Links and rules do not need each other: the kernel works on the one while iptables reads the other.
+        join = _Background(lambda: self._join(network, driver, endpoint))
+        try:
+            if driver.has_addresses:
+                # docker's rule: the policy is ours to tighten only if it was us who made this host a router.
+                forward_drop = sysctl.read("net", "ipv4", "ip_forward") == "0"
+                self.rules(network).sync(lambda: records.bridges(self._database), forward_drop=forward_drop)
+                driver.activate(network)
+        finally:
+            join.wait()
+        udp = [port for port in endpoint.ports if port.protocol == "udp"]
+        if udp:
+            # A client that kept sending while nobody listened has a flow without NAT, good for as long as it sends.
+            conntrack.flush_address(endpoint.address)
+        for port in udp:
+            conntrack.flush_port(port.protocol, port.host_ip, port.host_port)
+
+    def _join(self, network: Network, driver: Driver, endpoint: Endpoint) -> None:
+        """The namespace and the endpoint's links."""
         path = self.path(endpoint.container)
         if driver.has_namespace:
             if not netns.is_namespace(path):
                 netns.remove(path)
                 netns.create(path, _furnish)
             driver.attach(network, endpoint, path)
-        if not driver.has_addresses:
-            return
-        # docker's rule: the policy is ours to tighten only if it was us who made this host a router.
-        forward_drop = sysctl.read("net", "ipv4", "ip_forward") == "0"
-        self.rules(network).sync(lambda: records.bridges(self._database), forward_drop=forward_drop)
-        driver.activate(network)
-        conntrack.flush_address(endpoint.address)
-        for port in endpoint.ports:
-            if port.protocol == "udp":
-                conntrack.flush_port(port.protocol, port.host_ip, port.host_port)
 
     def _finish(self, entry: Entry, endpoint: Endpoint) -> None:
         with self._database.transaction():
@@ -259,21 +281,26 @@ class Sandboxes:
         """
         endpoints = records.endpoints_of(self._database, container)
         self._database.execute("UPDATE endpoints SET attached=0 WHERE container=? AND attached=1", (container,))
-        steps: list[Callable[[], object]] = []
-        unlink = _Background(lambda: self._unlink(container, endpoints))
-        addressed = [endpoint for endpoint in endpoints if endpoint.address]
-        if addressed:
-            prefix_of = {network.id: network for network in records.networks(self._database)}
-            rules = self.rules(prefix_of[addressed[0].network])
-            steps.append(lambda: rules.sync(lambda: records.bridges(self._database)))
-            steps += [lambda endpoint=endpoint: conntrack.flush_address(endpoint.address) for endpoint in addressed]  # type: ignore[misc]
-        steps += [unlink.wait, lambda: netns.remove(self.path(container))]
         errors: list[BaseException] = []
-        for step in steps:
+
+        def attempt(step: Callable[[], object]) -> None:
             try:
                 step()
             except (EngineError, OSError) as error:
                 errors.append(error)
+
+        while self._removals and self._removals[0].done:
+            attempt(self._removals.popleft().wait)
+        for endpoint in endpoints:
+            attempt(lambda endpoint=endpoint: self._detach(endpoint))  # type: ignore[misc]
+        addressed = [endpoint for endpoint in endpoints if endpoint.address]
+        if addressed:
+            networks = {network.id: network for network in records.networks(self._database)}
+            rules = self.rules(networks[addressed[0].network])
+            attempt(lambda: rules.sync(lambda: records.bridges(self._database)))
+        for endpoint in addressed:
+            attempt(lambda endpoint=endpoint: conntrack.flush_address(endpoint.address))  # type: ignore[misc]
+        attempt(lambda: netns.remove(self.path(container)))
         if not errors:
             with self._database.transaction() as connection:
                 connection.execute("DELETE FROM endpoints WHERE container=?", (container,))
@@ -284,14 +311,11 @@ class Sandboxes:
                     self._journal.close(entry)
         return errors
 
-    def _unlink(self, container: str, endpoints: Sequence[Endpoint]) -> None:
-        """Delete the veth pairs; in a thread of its own, because the kernel takes its time (about 20 ms)."""
-        for endpoint in endpoints:
-            DRIVERS[endpoint.driver].detach(endpoint)
-        if not endpoints:
-            # Rows are written before links: only rows that were lost leave this to the name alone.
-            with Connection() as connection:
-                links.delete(connection, _outer_name(container, {}))
+    def _detach(self, endpoint: Endpoint) -> None:
+        """Cut an endpoint off; nobody has to wait for the slow rest of its removal."""
+        rest = DRIVERS[endpoint.driver].detach(endpoint)
+        if rest is not None:
+            self._removals.append(_Background(rest))
 
     def _emit(self, action: str, endpoint: Endpoint) -> None:
         attributes = {"container": endpoint.container, "name": endpoint.network_name, "type": endpoint.driver}
@@ -304,7 +328,7 @@ class _Background:
     def __init__(self, function: Callable[[], None]) -> None:
         self._errors: list[BaseException] = []
         self._function = function
-        self._thread = threading.Thread(target=self._run, name="detach", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="network")
         self._thread.start()
 
     def _run(self) -> None:
@@ -312,6 +336,10 @@ class _Background:
             self._function()
         except BaseException as error:
             self._errors.append(error)
+
+    @property
+    def done(self) -> bool:
+        return not self._thread.is_alive()
 
     def wait(self) -> None:
         self._thread.join()

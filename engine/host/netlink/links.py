@@ -244,6 +244,21 @@ def set_master(connection: Connection, name: str, master: int) -> None:
     )
 
 
+def seclude(connection: Connection, name: str) -> bool:
+    """Switch a bridge port off and take it out of its bridge; False when there is no such link.
+
+    From then on no frame passes it, at a hundredth of what deleting it costs.
+    """
+    try:
+        set_up(connection, name, up=False)
+        set_master(connection, name, 0)
+    except NetlinkError as error:
+        if error.errno == errno.ENODEV:
+            return False
+        raise
+    return True
+
+
 def set_hairpin(connection: Connection, name: str, *, on: bool = True) -> None:
     """Let frames leave a bridge port by which they came in (linux/if_link.h, IFLA_BRPORT_MODE)."""
     connection.execute(
@@ -261,10 +276,17 @@ def set_hairpin(connection: Connection, name: str, *, on: bool = True) -> None:
 
 def delete(connection: Connection, name: str) -> bool:
     """Delete a link; False when there is none of that name."""
+    return _delete(connection, name, _INFO.pack(0, 0, 0, 0, 0) + message.text(IFLA_IFNAME, name))
+
+
+def delete_index(connection: Connection, index: int) -> bool:
+    """Delete the link with that index, which no later link gets; False when it is gone."""
+    return _delete(connection, f"number {index}", _INFO.pack(0, 0, index, 0, 0))
+
+
+def _delete(connection: Connection, what: str, payload: bytes) -> bool:
     try:
-        connection.execute(
-            f"deleting link {name}", RTM_DELLINK, _INFO.pack(0, 0, 0, 0, 0) + message.text(IFLA_IFNAME, name)
-        )
+        connection.execute(f"deleting link {what}", RTM_DELLINK, payload)
     except NetlinkError as error:
         if error.errno == errno.ENODEV:
             return False
