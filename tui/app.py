@@ -1,0 +1,424 @@
+"""The console: one Textual application over the engine.
+
+Owns start-up and exit, the palette and keymap in use, the feed, the jobs and the journal. Verbs live in ``tui.verbs``,
+what is on the screen in ``tui.screens``. Every engine call runs in a thread; this module never waits for one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from textual.app import App
+from textual.message import Message
+from textual.screen import Screen
+
+from tui import glyphs as glyphs_module
+from tui import jobs, keymap, theme
+from tui.actions import BY_ID, Action, Confirm, Scope, in_scopes
+from tui.feed import SECTIONS, Feed, Snapshot, Source
+from tui.glyphs import Glyphs
+from tui.jobs import Job
+from tui.journal import Entry, Journal
+from tui.screens.main import MainScreen
+from tui.widgets.bars import JournalBar
+from tui.widgets.rows import Cell
+
+if TYPE_CHECKING:
+    from engine.config import Config
+    from engine.engine import Engine
+
+WORKING_AFTER = 0.2  # seconds until a job is shown as working
+_LEVEL_TONES = {"done": "ok", "note": "info", "warn": "warn", "error": "bad"}
+
+
+class Console(App[int], inherit_bindings=False):
+    """The application.
+
+    ``open_engine`` is called once, in a thread, when the engine is first needed. ``source`` feeds the panes.
+    """
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    Screen { background: $background; color: $foreground; }
+    ToastRack { align: right bottom; margin-bottom: 2; }
+    """
+
+    class Fresh(Message):
+        """A newer snapshot is there."""
+
+    class JobEnded(Message):
+        """A job has ended."""
+
+        def __init__(self, job: Job) -> None:
+            super().__init__()
+            self.job = job
+
+    def __init__(
+        self,
+        open_engine: Callable[[], Engine],
+        source: Source,
+        *,
+        keys: keymap.Keymap | None = None,
+        palette: theme.Palette | None = None,
+        glyphs: Glyphs | None = None,
+        read_only: bool = False,
+        host: str = "",
+        problems: Sequence[str] = (),
+        journal: Journal | None = None,
+        clock: Callable[[], float] | None = None,
+        config: Config | None = None,
+    ) -> None:
+        self.palette = palette or theme.load()[0]
+        self.glyphs = glyphs or glyphs_module.choose()
+        self.keymap = keys or keymap.load()
+        super().__init__()
+        self._open_engine = open_engine
+        self._engine: Engine | None = None
+        self._engine_lock = threading.Lock()
+        self.feed = Feed(source, self._publish, **({"clock": clock} if clock else {}))
+        self.journal = journal or Journal()
+        self.jobs: list[Job] = []
+        self.config = config
+        self.locked = read_only
+        self.forced_lock = read_only
+        self.host = host or socket.gethostname()
+        self.start_problems = tuple(problems)
+        self.frame = 0
+        self.link_rate = 0
+        self._pending = threading.Event()
+        self._written = 0
+        self._bindings = self.keymap.bindings(Scope.GLOBAL)
+        self.main = MainScreen()
+        self.last_build: Screen[Any] | None = None
+
+    # start and end
+
+    def get_default_screen(self) -> Screen[Any]:
+        return self.main
+
+    def on_mount(self) -> None:
+        self.register_theme(self.palette.textual())
+        self.theme = self.palette.name
+        for problem in self.start_problems:
+            self.tell("warn", problem)
+        if self.locked:
+            self.tell("note", "read-only: verbs that change anything are refused")
+        self.paint_status()
+        self.paint_journal()
+        self.set_interval(0.25, self._tick)
+        self.set_interval(1.0, self._measure_link)
+        self.call_after_refresh(self.begin)
+
+    def begin(self) -> None:
+        """The first paint is done: start reading."""
+        self._count_output()
+        self.feed.start()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            try:
+                # The loop's own handler: the terminal is restored on the way out.
+                self._loop_handler(number)
+            except (NotImplementedError, RuntimeError, ValueError):
+                pass
+
+    def _loop_handler(self, number: signal.Signals) -> None:
+        import asyncio
+
+        asyncio.get_running_loop().add_signal_handler(number, lambda: self.exit(128 + number, return_code=128 + number))
+
+    def on_unmount(self) -> None:
+        self.feed.close()
+
+    def engine(self) -> Engine:
+        """The engine, opened on first use; call it from a thread, opening may have to repair what a crash left."""
+        with self._engine_lock:
+            if self._engine is None:
+                self._engine = self._open_engine()
+            return self._engine
+
+    # the feed
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        """Called by the samplers: one message at a time, whatever comes meanwhile is in the snapshot when it is read."""
+        if not self._pending.is_set():
+            self._pending.set()
+            self.post_message(self.Fresh())
+
+    def on_console_fresh(self, message: Console.Fresh) -> None:
+        self._pending.clear()
+        self.main.accept(self.feed.snapshot)
+        self.paint_status()
+
+    # actions
+
+    def action_perform(self, action_id: str) -> None:
+        """Run an action of the table: the one way from a key, a menu or the palette to a handler."""
+        action = BY_ID[action_id]
+        if action.changes and self.locked:
+            unlock = "" if self.forced_lock else f"; {self.keymap.first('global.lock')} unlocks"
+            self.tell("warn", f"{action.title}: the console is read-only{unlock}")
+            return
+        try:
+            action.resolve()(self)
+        except Exception as error:
+            self.fail(f"{action.title}", error)
+
+    def hint_pairs(self, chain: Iterable[Scope]) -> list[tuple[str, str]]:
+        """(key, title) of the actions to hint at, most important first."""
+        found = [action for action in in_scopes(chain) if action.hint and self.keymap.first(action.id)]
+        return [(self.keymap.first(action.id), action.title) for action in sorted(found, key=lambda each: each.hint)]
+
+    def ask(self, action: Action, names: Sequence[str], then: Callable[[], None], *, warning: str = "") -> None:
+        """Do ``then``, after a confirmation where the table wants one for so many objects."""
+        if action.confirm is Confirm.NEVER or (action.confirm is Confirm.MANY and len(names) < 2):
+            then()
+            return
+        from tui.screens.confirm import ConfirmScreen
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                then()
+            else:
+                self.tell("note", f"{action.title}: cancelled, nothing was changed")
+
+        self.push_screen(ConfirmScreen(action.title, names, warning or action.help), answered)
+
+    # jobs and journal
+
+    def submit(
+        self,
+        title: str,
+        work: Callable[[Job], Any],
+        *,
+        command: str = "",
+        sections: Iterable[str] = SECTIONS,
+        then: Callable[[Any], None] | None = None,
+    ) -> Job:
+        """Do ``work`` in a thread. Its result, a sentence or None, goes to the journal; an error goes there and to a toast."""
+        job = Job(title, command, tuple(sections), then=then)
+        self.jobs.append(job)
+        jobs.start(job, work, lambda ended: self.post_message(self.JobEnded(ended)))
+        self.set_timer(WORKING_AFTER, self.paint_journal)
+        self.paint_status()
+        return job
+
+    def on_console_job_ended(self, message: Console.JobEnded) -> None:
+        job = message.job
+        if job in self.jobs:
+            self.jobs.remove(job)
+        if job.error is not None:
+            self.fail(job.title, job.error, job.command)
+        elif isinstance(job.result, str) and job.result:
+            self.tell("done", job.result, job.command)
+        else:
+            self.paint_journal()
+        self.paint_status()
+        if job.sections:
+            self.feed.ask(job.sections)
+        if job.then is not None and job.error is None:
+            job.then(job.result)
+
+    def tell(self, level: str, text: str, command: str = "", detail: str = "") -> None:
+        """One entry for the journal and its row."""
+        from tui.sanitize import plain
+
+        self.journal.add(level, plain(text, lines=False), plain(command, lines=False), plain(detail))
+        self.paint_journal()
+
+    def fail(self, title: str, error: BaseException, command: str = "") -> None:
+        """An error in words: journal and toast, never a traceback over the screen."""
+        from engine.errors import Cancelled, EngineError
+        from tui.sanitize import plain
+
+        if isinstance(error, Cancelled):
+            self.tell("warn", f"{title}: cancelled", command)
+            return
+        words = str(error) or type(error).__name__
+        detail = getattr(error, "remedy", "")
+        if not isinstance(error, EngineError):
+            import traceback
+
+            words = f"{type(error).__name__}: {words}"
+            detail = "".join(traceback.format_exception(error))
+        self.tell("error", f"{title}: {words}", command, detail)
+        remedy = getattr(error, "remedy", "")
+        self.notify(
+            plain(words + (f"\n{remedy}" if remedy else "")), title=title, severity="error", markup=False, timeout=6
+        )
+
+    # painting
+
+    def _tick(self) -> None:
+        if any(job.seconds >= WORKING_AFTER for job in self.jobs):
+            self.frame += 1
+            self.paint_journal()
+
+    def paint_journal(self) -> None:
+        """The journal row: what is being done, else the last entry."""
+        cells, right = self._journal_cells()
+        for bar in self.screen.query(JournalBar) if self.is_running and self.screen_stack else ():
+            bar.show(cells, right)
+
+    def _journal_cells(self) -> tuple[list[Cell], list[Cell]]:
+        slow = [job for job in self.jobs if job.seconds >= WORKING_AFTER]
+        if slow:
+            job = slow[-1]
+            frames = self.glyphs.working
+            waited = f" {job.seconds:.0f} s" if job.seconds >= 2 else ""
+            more = f"  and {len(slow) - 1} more" if len(slow) > 1 else ""
+            progress = f"  {job.progress}" if job.progress else ""
+            key = self.keymap.first("global.cancel")
+            return (
+                [Cell(f" {frames[self.frame % len(frames)]} ", "accent"), Cell(f"{job.title}{self.glyphs.ellipsis}"),
+                 Cell(f"{waited}{progress}{more}", "dim")],
+                [Cell(f"{key} cancels ", "faint")],
+            )  # fmt: skip
+        entry = self.journal.last
+        if entry is None:
+            return [Cell(" ", "dim")], []
+        return self.entry_cells(entry), []
+
+    def entry_cells(self, entry: Entry) -> list[Cell]:
+        """One journal entry as cells."""
+        glyph = {"done": self.glyphs.good, "error": self.glyphs.bad, "warn": self.glyphs.warn}.get(
+            entry.level, self.glyphs.separator
+        )
+        cells = [Cell(f" {glyph} ", _LEVEL_TONES.get(entry.level, "text"))]
+        cells.append(Cell(entry.text, "bad" if entry.level == "error" else "text"))
+        if entry.detail and entry.level == "error" and "\n" not in entry.detail:
+            cells.append(Cell(f"; {entry.detail}", "dim"))
+        if entry.command:
+            cells.append(Cell(f"   {entry.command}", "faint"))
+        return cells
+
+    def paint_status(self) -> None:
+        """The status row."""
+        if not self.is_running or not self.main.is_attached:
+            return
+        snapshot = self.feed.snapshot
+        running = sum(1 for row in snapshot.containers if row.state == "running")
+        cells = [Cell(" pilothouse ", "key"), Cell(f" {self.host}", "text")]
+        if snapshot.containers:
+            cells.append(Cell(f"   {running} of {len(snapshot.containers)} up", "dim"))
+        if self.locked:
+            cells.append(Cell("   LOCK", "warn"))
+        if self.feed.frozen:
+            cells.append(Cell("   FROZEN", "warn"))
+        filters = [pane.filter for pane in self.main.panes.values() if pane.filter]
+        if filters:
+            cells.append(Cell(f"   /{filters[0]}", "accent"))
+        right: list[Cell] = []
+        if self.jobs:
+            right.append(Cell(f"{len(self.jobs)} job{'s' * (len(self.jobs) > 1)}   ", "accent"))
+        if self.link_rate:
+            right.append(Cell(f"{self.link_rate} KB/s   ", "faint"))
+        right.append(Cell(f"{self.keymap.first('find.help')} help ", "faint"))
+        self.main.status.show(cells, right)
+
+    def _count_output(self) -> None:
+        """Count what goes to the terminal, for the KB/s of the status row."""
+        driver = self._driver
+        if driver is None:
+            return
+        write = driver.write
+
+        def counting(data: str) -> None:
+            self._written += len(data)
+            write(data)
+
+        driver.write = counting  # type: ignore[method-assign]
+
+    def _measure_link(self) -> None:
+        rate, self._written = (self._written + 512) // 1024, 0
+        if rate != self.link_rate:
+            self.link_rate = rate
+            self.paint_status()
+
+    def use_palette(self, palette: theme.Palette) -> None:
+        """Switch the colours, live."""
+        self.palette = palette
+        self.register_theme(palette.textual())
+        self.theme = palette.name
+        for screen in self.screen_stack:
+            for widget in screen.walk_children():
+                forget = getattr(widget, "forget_strips", None)
+                (forget or widget.refresh)()
+
+    def use_keymap(self, keys: keymap.Keymap) -> None:
+        """Switch the keys, live."""
+        self.keymap = keys
+        self._bindings = keys.bindings(Scope.GLOBAL)
+        for screen in self.screen_stack:
+            for widget in screen.walk_children():
+                bind = getattr(widget, "bind_keys", None)
+                if bind is not None:
+                    bind()
+        self.main.paint_hints()
+
+
+def run(
+    config: Config,
+    *,
+    demo: bool = False,
+    read_only: bool = False,
+    keymap_name: str = keymap.DEFAULT,
+    theme_name: str = theme.DEFAULT,
+    ascii_only: bool = False,
+    mouse: bool = True,
+) -> int:
+    """Open the console on the engine of ``config`` and return its exit code.
+
+    ``demo`` builds and runs the demo container once the screen is there. The caller has made sure that there is a
+    terminal and that the user is root.
+    """
+    from tui.engine_source import EngineSource
+
+    keys = keymap.load(keymap_name)
+    palette, problems = theme.load(theme_name)
+    os.environ.setdefault("TEXTUAL_FPS", "30")
+
+    def open_engine() -> Engine:
+        from engine.engine import Engine
+
+        return Engine(config)
+
+    console: Console
+    source = EngineSource(lambda: console.engine())
+    console = Console(
+        open_engine,
+        source,
+        keys=keys,
+        palette=palette,
+        glyphs=glyphs_module.choose(ascii_only=ascii_only),
+        read_only=read_only,
+        problems=(*keys.problems, *problems),
+        config=config,
+    )
+    if demo:
+        from tui.verbs.view import run_demo
+
+        console.call_later(run_demo, console)
+    code = console.run(mouse=mouse)
+    sys.stdout.flush()
+    return console.return_code or (code or 0)
+
+
+def run_console(*, data_root: object = None, run_dir: object = None, **options: Any) -> int:
+    """``run`` for the command line: the configuration of these directories, and a plain word to who is not root."""
+    from engine.config import Config
+
+    if os.geteuid() != 0:
+        sys.stderr.write(
+            "pilothouse: the console needs root: it makes mounts, network namespaces and firewall rules\n"
+            "run it with sudo; rootless mode is out of scope\n"
+        )
+        return 1
+    config = Config.from_environment(
+        data_root=str(data_root) if data_root else None, run_dir=str(run_dir) if run_dir else None
+    )
+    return run(config, **options)
