@@ -7,7 +7,7 @@ reach a resolver on the host's loopback, so such servers are left out.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 HOST_FILE = Path("/etc/resolv.conf")
@@ -53,30 +53,37 @@ def for_container(
     are left out (IPv6 is off inside); when none is left, docker's public ones stand in. A search domain ``.`` means
     none.
     """
-    kept = []
-    for line in text.splitlines():
-        word, _, rest = line.strip().partition(" ")
-        if word == "nameserver" and (dns or not _reachable(rest.split()[0] if rest.split() else "")):
-            continue
-        if (word in ("search", "domain") and search) or (word == "options" and options):
-            continue
-        kept.append(line)
-    added = [f"nameserver {server}" for server in dns]
-    if not dns and not servers("\n".join(kept)):
-        added = [f"nameserver {server}" for server in FALLBACK_SERVERS]
-    if search and list(search) != ["."]:
-        added.append(f"search {' '.join(search)}")
-    if options:
-        added.append(f"options {' '.join(options)}")
-    return "".join(f"{line}\n" for line in (*kept, *added))
+    kept = _replaced(text, _reachable, dns, search, options)
+    if servers(kept):
+        return kept
+    return kept + "".join(f"nameserver {server}\n" for server in FALLBACK_SERVERS)
 
 
 def for_host_mode(
     *, dns: Sequence[str] = (), search: Sequence[str] = (), options: Sequence[str] = (), host_file: Path = HOST_FILE
 ) -> str:
     """resolv.conf of a container in the host's namespace: the host's own, whose loopback servers work there."""
-    text = _read(host_file)
-    return for_container(text, dns=dns or servers(text), search=search, options=options) if dns else text
+    return _replaced(_read(host_file), lambda server: True, dns, search, options)
+
+
+def _replaced(
+    text: str, usable: Callable[[str], bool], dns: Sequence[str], search: Sequence[str], options: Sequence[str]
+) -> str:
+    """``text`` without the servers that are not ``usable``, and with the user's settings instead of its own."""
+    kept = []
+    for line in text.splitlines():
+        word, *values = line.split() or [""]
+        if word == "nameserver" and (dns or not values or not usable(values[0])):
+            continue
+        if (word in ("search", "domain") and search) or (word == "options" and options):
+            continue
+        kept.append(line)
+    kept += [f"nameserver {server}" for server in dns]
+    if search and list(search) != ["."]:
+        kept.append(f"search {' '.join(search)}")
+    if options:
+        kept.append(f"options {' '.join(options)}")
+    return "".join(f"{line}\n" for line in kept)
 
 
 def _reachable(server: str) -> bool:
