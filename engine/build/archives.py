@@ -27,13 +27,13 @@ def is_archive(path: Path) -> bool:
         return False
 
 
-def extract(path: Path, directory: str, owner: tuple[int, int] | None) -> None:
-    """Unpack the archive at ``path`` into the existing ``directory``; owners are the archive's unless given.
+def extract(path: Path, directory: str) -> None:
+    """Unpack the archive at ``path`` into the existing ``directory``; owners are the archive's, even with ``--chown``.
 
     Names that begin with ``.wh.`` are ordinary names here. InvalidInput for damaged or hostile archives.
     """
     with _open(path) as file, decompressed(file) as stream:
-        unpack(source_of(stream), directory, Deletions.PLAIN, owner=owner)
+        unpack(source_of(stream), directory, Deletions.PLAIN)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -104,9 +104,12 @@ class Context:
             return [self._source(path, written)]
         found: list[Source] = []
         for match in self._glob(path):
+            if self._ignored(match):
+                continue
             resolved = self._resolve(match)
-            if resolved is not None and not self._ignored(match):
-                found.append(Source(posixpath.basename(match), tuple(self._entries(resolved))))
+            if resolved is None:
+                raise not_found(match)  # a link to nowhere, or out of the context
+            found.append(Source(posixpath.basename(match), tuple(self._entries(resolved))))
         return found
 
     def digest(self, entry: Entry) -> str:

@@ -168,14 +168,11 @@ class Target:
     def _copy_tree(self, context: Context, source: Source, destination: str) -> None:
         parts = lexical(destination)
         top = self._directory(parts)
-        times: list[tuple[Parts, int]] = []
-        if top is None and destination.endswith("/"):
-            top = self._made(parts)
         if top is None:
-            directory, name = self._last(parts)
-            top = (*directory, name)
-            self._put_directory(source.entries[0], directory, name)
-            times.append((top, source.entries[0].mtime))
+            # A destination that is made here is a new directory, not a copy of the source's own.
+            directory, name = ((), "") if destination.endswith("/") else self._last(parts)
+            top = self._made((*directory, name) if name else parts)
+        times: list[tuple[Parts, int]] = []
         links: dict[tuple[int, int], tuple[Parts, str]] = {}
         for entry in source.entries[1:]:
             self._check_cancel()

@@ -201,14 +201,13 @@ class Execution:
         return True
 
     def _copy(self, action: CopyAction, sources: list[Source], root: Path) -> None:
-        owner = _chown(root, action.chown)
         change = permissions.parse(action.chmod) if action.chmod else None
-        with Target(root, owner=owner or (0, 0), change_mode=change, cancel=self._cancel) as target:
+        with Target(root, owner=_chown(root, action.chown), change_mode=change, cancel=self._cancel) as target:
             for source in sources:
                 archive = self._context.root / source.entries[0].path
                 if action.unpack and not source.is_directory and archives.is_archive(archive):
                     with target.open_directory(action.destination) as place:
-                        archives.extract(archive, place, owner)
+                        archives.extract(archive, place)
                 else:
                     target.copy(self._context, source, action.destination)
             for file in action.files:
@@ -251,10 +250,8 @@ def _owner(root: Path, user: str) -> tuple[int, int]:
     return (account.uid, account.gid)
 
 
-def _chown(root: Path, text: str) -> tuple[int, int] | None:
+def _chown(root: Path, text: str) -> tuple[int, int]:
     """``--chown``: names are looked up inside the image; a bare number stands for the group too."""
-    if not text:
-        return None
     user, colon, _ = text.partition(":")
     return _owner(root, f"{user}:{user}" if user.isdigit() and not colon else text)
 
