@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.errors import NotFound
@@ -97,12 +97,23 @@ class Layers:
             while chain and chain not in kept and chain in layers:
                 kept.add(chain)
                 chain = layers[chain].parent
-        return [layer for chain, layer in layers.items() if chain not in kept]
+        gone = {chain: layer for chain, layer in layers.items() if chain not in kept}
+        # Topmost first, so that nothing is ever seen standing on a directory that is gone already.
+        return sorted(gone.values(), key=lambda layer: -_depth(layer, gone))
 
     def forget(self, layers: Iterable[Layer]) -> None:
         """Delete rows; joins the surrounding transaction."""
         for layer in layers:
             self._database.execute("DELETE FROM layers WHERE chain = ?", (layer.chain,))
+
+
+def _depth(layer: Layer, among: Mapping[str, Layer]) -> int:
+    depth = 0
+    below: Layer | None = layer
+    while below is not None:
+        depth += 1
+        below = among.get(below.parent)
+    return depth
 
 
 def _layer(row: sqlite3.Row) -> Layer:

@@ -93,8 +93,10 @@ class Records:
         return self._by_prefix(text, text) if _PREFIX.match(text) else None
 
     def is_id(self, text: str, image: Image) -> bool:
-        """True when ``text`` means ``image`` by its id and not by a name."""
+        """True when ``text``, which found ``image``, did so by an id or digest and not by one of its names."""
         value = text.removeprefix("sha256:")
+        if "@" in text:
+            return True
         return bool(_PREFIX.match(value)) and image.id.startswith(f"sha256:{value}") and not self._is_name(text)
 
     def children(self, image_id: str) -> Sequence[str]:

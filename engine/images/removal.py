@@ -7,11 +7,11 @@ in one transaction with a journal entry that says what is left to delete.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.errors import Conflict, InvalidInput
+from engine.errors import Conflict
 from engine.images import manifest
 from engine.images.operation import STORE_LOCK, ImageStore, host_errors
 from engine.images.records import Image
@@ -33,28 +33,14 @@ def remove(store: ImageStore, text: str, *, force: bool, prune: bool) -> list[Re
     """Remove a name or an image; Conflict in docker's words when something needs it."""
     with host_errors(f"removing image {text}"), store.locks.hold(*STORE_LOCK):
         removal = _Removal(store, force, prune)
-        standing_on = store.standing_on()
-        with store.database.transaction():
-            removal.run(text)
-            leftovers = removal.leftovers(standing_on)
-            entry = store.journal.open(OPERATION, *STORE_LOCK, leftovers) if leftovers else None
-        if entry is not None:
-            sweep(store, leftovers)
-            store.journal.close(entry)
+        removal.carry_out(lambda: removal.run(text))
         return removal.records
 
 
 def release_layers(store: ImageStore) -> None:
     """Delete layers that only a container, gone now, still stood on."""
     with host_errors("removing unused layers"), store.locks.hold(*STORE_LOCK):
-        removal = _Removal(store, False, False)
-        standing_on = store.standing_on()
-        with store.database.transaction():
-            leftovers = removal.leftovers(standing_on)
-            entry = store.journal.open(OPERATION, *STORE_LOCK, leftovers) if leftovers else None
-        if entry is not None:
-            sweep(store, leftovers)
-            store.journal.close(entry)
+        _Removal(store, False, False).carry_out(lambda: None)
 
 
 def sweep(store: ImageStore, intent: Mapping[str, Any]) -> None:
@@ -75,19 +61,31 @@ class _Removal:
         self.records: list[Removed] = []
         self.blobs: set[str] = set()
 
+    def carry_out(self, decide: Callable[[], None]) -> None:
+        """Delete rows as ``decide`` says, in one transaction with the intent to delete their files; then the files."""
+        store = self.store
+        standing_on = store.standing_on()
+        with store.database.transaction():
+            decide()
+            leftovers = self.leftovers(standing_on)
+            entry = store.journal.open(OPERATION, *STORE_LOCK, leftovers) if leftovers else None
+        if entry is not None:
+            sweep(store, leftovers)
+            store.journal.close(entry)
+
     def run(self, text: str) -> None:
+        """Untag and delete what ``text`` means."""
         image = self.store.records.get(text)
         by_name = not self.store.records.is_id(text, image)
         if by_name:
-            if not self.force and _one_repository(image) and len(image.names) <= 1:
+            if len(image.names) <= 1 and not self.force:
                 self._refuse_name_in_use(text, image)
-            if not self._untag_one(text, image):
+            self._untag(parse(text).name(), image)
+            if len(image.names) > 1:
                 return
-            image = self.store.records.get(image.id)
-            if image.names:
-                return
-        elif _one_repository(image) and not (len(image.names) > 1 and not self.force and self._uses(image)):
-            self._check(image, references=False)
+        elif len(image.names) <= 1:
+            # An id is as good as the only name: what docker calls a soft conflict does not count the name itself.
+            self._check(image, references=False, stopped=not self.force)
             self._untag_all(image)
         self._delete(self.store.records.get(image.id), force=self.force, quiet=by_name)
 
@@ -97,6 +95,7 @@ class _Removal:
         self.store.layers.forget(layers)
         blobs = sorted(self.blobs | {layer.blob for layer in layers})
         cache_ids = [layer.cache_id for layer in layers]
+        self.records += [Removed(deleted=layer.chain) for layer in layers]
         return {"blobs": blobs, "layers": cache_ids} if blobs or cache_ids else {}
 
     def _refuse_name_in_use(self, text: str, image: Image) -> None:
@@ -107,13 +106,6 @@ class _Removal:
                 f"{users[0][0][:12]} is using its referenced image {image.short_id}",
                 remedy=f"remove the container first: pilothouse rm {users[0][0][:12]}",
             )
-
-    def _untag_one(self, text: str, image: Image) -> bool:
-        reference = parse(text)
-        if reference.digest and not reference.tag:
-            return True
-        self._untag(reference.name(), image)
-        return True
 
     def _untag_all(self, image: Image) -> None:
         for name in image.names:
@@ -150,7 +142,7 @@ class _Removal:
         store.events.emit("image", "delete", image.id, {"name": image.id})
         self.records.append(Removed(deleted=image.id))
 
-    def _check(self, image: Image, *, references: bool, stopped: bool | None = None) -> None:
+    def _check(self, image: Image, *, references: bool, stopped: bool) -> None:
         """Raise docker's conflict: children and running containers always, the rest unless forced."""
         if self.store.records.children(image.id):
             raise _conflict(image, "image has dependent child images", forceable=False)
@@ -160,20 +152,12 @@ class _Removal:
                 raise _conflict(image, f"image is being used by running container {container[:12]}", forceable=False)
         if references and image.names:
             raise _conflict(image, "image is referenced in multiple repositories", forceable=True)
-        if (not self.force if stopped is None else stopped) and users:
+        if stopped and users:
             raise _conflict(image, f"image is being used by stopped container {users[0][0][:12]}", forceable=True)
 
     def _uses(self, image: Image) -> list[tuple[str, str]]:
         rows = self.store.database.all("SELECT id, status FROM containers WHERE image = ? ORDER BY id", (image.id,))
         return [(row["id"], row["status"]) for row in rows]
-
-
-def _one_repository(image: Image) -> bool:
-    """True when all names are tags of at most one repository and at most one of them is a tag."""
-    try:
-        return len({parse(name).familiar_repository for name in image.names}) <= 1
-    except InvalidInput:
-        return False
 
 
 def _conflict(image: Image, why: str, *, forceable: bool) -> Conflict:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from engine.storage import tar, whiteouts
 from engine.storage.difference import DELETED, Node
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
