@@ -210,6 +210,8 @@ def parse(vocabulary: Vocabulary, words: Sequence[str]) -> Command:
     command with ``--help`` parses with ``help`` set, whatever its operands.
     """
     request = read_globals(vocabulary, words)
+    if not request.words:
+        raise UsageError("a command is needed", exit_code=1)
     found = vocabulary.find(request.words)
     if found is None:
         raise _unknown(vocabulary, request.words)

@@ -73,11 +73,10 @@ def seconds_of(text: str) -> float:
 
 
 def ago(text: str, now: float | None = None) -> str:
-    """``3 minutes ago`` for an RFC 3339 time; ``N/A`` for no time."""
-    moment = seconds_of(text)
-    if moment == 0.0:
+    """``3 minutes ago`` for an RFC 3339 time; ``N/A`` for no time and for docker's zero time."""
+    if not text or text.startswith("0001-"):
         return "N/A"
-    return f"{duration(max(0.0, (time.time() if now is None else now) - moment))} ago"
+    return f"{duration(max(0.0, (time.time() if now is None else now) - seconds_of(text)))} ago"
 
 
 def stamp(text: str) -> str:

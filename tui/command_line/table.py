@@ -89,8 +89,9 @@ def render(
 
 
 def _plain_row(row: Row) -> dict[str, object]:
-    values = {name: value() if callable(value) else value for name, value in sorted(row.items())}
-    return {name: value for name, value in values.items() if name != "Label"}
+    """The fields of a row with their values; ``Label`` is a function of a key and no field."""
+    fields = {name: value for name, value in sorted(row.items()) if name != "Label"}
+    return {name: value() if callable(value) else value for name, value in fields.items()}
 
 
 def _header(source: str, headers: Mapping[str, str]) -> str:

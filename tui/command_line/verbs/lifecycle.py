@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from engine.errors import NotFound
+from engine.errors import EngineError, NotFound
 from tui.command_line.grammar import Command, UsageError
 from tui.command_line.session import Session
 
@@ -64,18 +64,19 @@ def remove(command: Command, session: Session) -> int:
     if command.on("dry-run"):
         return _dry_run(command, session)
     force, volumes = command.on("force"), command.on("volumes")
-    missing: set[str] = set()
+    failed: set[str] = set()
 
     def act(name: str) -> None:
         try:
             session.containers.get(name).remove(force=force, v=volumes)
-        except NotFound:
-            missing.add(name)
+        except EngineError as error:
+            # docker's rule: what is not there needs no force.
+            if not (force and isinstance(error, NotFound)):
+                failed.add(name)
             raise
 
-    code = session.each(command.operands, act, together=True)
-    # docker's rule: what is not there needs no force. Any other failure counts.
-    return 0 if code and force and missing == set(command.operands) else code
+    session.each(command.operands, act, together=True)
+    return 1 if failed else 0
 
 
 def wait(command: Command, session: Session) -> int:
