@@ -25,19 +25,36 @@ class TableChange:
 
 
 @dataclass(frozen=True)
+class Removal:
+    """A rule to be removed, by its place in the listing (``number`` counts from 1), and the command that does it."""
+
+    table: str
+    chain: str
+    number: int
+    command: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """A change of the rule set; an empty plan means the kernel has what is wanted.
 
-    ``remember`` are rules that must be on record before the change, ``forget`` those whose record can go after it.
+    ``removals`` are those of its commands that remove a rule. ``remember`` are rules that must be on record before
+    the change, ``forget`` those whose record can go after it.
     """
 
     backend: str = ""
     changes: tuple[TableChange, ...] = ()
+    removals: tuple[Removal, ...] = ()
     remember: frozenset[SharedRule] = field(default=frozenset())
     forget: frozenset[SharedRule] = field(default=frozenset())
 
     def __bool__(self) -> bool:
         return bool(self.changes)
+
+    @property
+    def only_removes(self) -> bool:
+        """True if nothing is made, moved or set."""
+        return bool(self.removals) and sum(len(change.commands) for change in self.changes) == len(self.removals)
 
     def script(self) -> str:
         """Input for ``iptables-restore --noflush``: one commit a table."""
@@ -67,38 +84,44 @@ def make_plan(
     """
     wanted = layout.passing_rules()
     stale = frozenset(remembered) - wanted
-    removals: dict[str, list[str]] = {}
+    removals: list[Removal] = []
     additions: dict[str, list[str]] = {}
-    planned: set[tuple[str, str]] = set()
     for chain in layout.chains:
-        planned.add((chain.table, chain.chain))
         listed = listing.get((chain.table, chain.chain))
-        created = additions.setdefault(chain.table, [])
+        added = additions.setdefault(chain.table, [])
         if listed is None:
             if not layout.establish:
                 continue
             if chain.owned or chain.kept:
-                created.append(f"-N {chain.chain}")
-        if chain.kept:
-            continue
-        current = listed.rules if listed else ()
-        outdated = {rule.rule for rule in stale if (rule.table, rule.chain) == (chain.table, chain.chain)}
-        removed, added = _chain_commands(chain, current, outdated, layout.establish)
-        removals.setdefault(chain.table, []).extend(removed)
-        created.extend(added)
-    for rule in sorted(stale, key=lambda rule: (rule.table, rule.chain, rule.rule)):
-        listed = listing.get((rule.table, rule.chain))
-        if (rule.table, rule.chain) not in planned and listed and rule.rule in listed.rules:
-            removals.setdefault(rule.table, []).append(f"-D {rule.chain} {rule.rule}")
+                added.append(f"-N {chain.chain}")
+        if not chain.kept:
+            current = listed.rules if listed else ()
+            outdated = {rule.rule for rule in stale if (rule.table, rule.chain) == (chain.table, chain.chain)}
+            removed, inserted = _chain_commands(chain, current, outdated, layout.establish)
+            removals += removed
+            added += inserted
+    removals += _strays(stale, layout, listing)
     if forward_drop and getattr(listing.get(("filter", "FORWARD")), "policy", "ACCEPT") != "DROP":
         additions.setdefault("filter", []).append("-P FORWARD DROP")
-    setting_up = any(additions.values())
+    tables = {removal.table for removal in removals} | additions.keys()
     changes = tuple(
         TableChange(table, tuple(commands))
-        for table in _table_order(removals.keys() | additions.keys(), setting_up)
-        if (commands := _created_first(removals.get(table, ()), additions.get(table, ())))
+        for table in _table_order(tables, setting_up=any(additions.values()))
+        if (commands := _commands(table, removals, additions.get(table, ())))
     )
-    return Plan(backend, changes, remember=wanted - frozenset(remembered), forget=stale)
+    return Plan(backend, changes, tuple(removals), remember=wanted - frozenset(remembered), forget=stale)
+
+
+def _strays(stale: Collection[SharedRule], layout: Layout, listing: Listing) -> list[Removal]:
+    """Rules on record in chains the layout does not speak of."""
+    planned = {(chain.table, chain.chain) for chain in layout.chains}
+    found = []
+    for rule in sorted(stale, key=lambda rule: (rule.table, rule.chain, rule.rule)):
+        place = rule.table, rule.chain
+        if place not in planned and place in listing and rule.rule in listing[place].rules:
+            number = listing[place].rules.index(rule.rule) + 1
+            found.append(Removal(*place, number, f"-D {rule.chain} {rule.rule}"))
+    return found
 
 
 def _table_order(tables: Iterable[str], setting_up: bool) -> list[str]:
@@ -107,16 +130,17 @@ def _table_order(tables: Iterable[str], setting_up: bool) -> list[str]:
     return ordered if setting_up else ordered[::-1]
 
 
-def _created_first(removals: Sequence[str], additions: Sequence[str]) -> list[str]:
-    """Commands of one table in the order in which each finds what it names."""
+def _commands(table: str, removals: Iterable[Removal], additions: Sequence[str]) -> list[str]:
+    """Commands for one table in the order in which each finds what it names."""
     created = [command for command in additions if command.startswith("-N ")]
-    return [*created, *removals, *(command for command in additions if not command.startswith("-N "))]
+    removed = [removal.command for removal in removals if removal.table == table]
+    return [*created, *removed, *(command for command in additions if not command.startswith("-N "))]
 
 
 def _chain_commands(
     chain: ChainLayout, current: Sequence[str], outdated: Collection[str], establish: bool
-) -> tuple[list[str], list[str]]:
-    """Removals and additions for one chain, to be carried out in that order."""
+) -> tuple[list[Removal], list[str]]:
+    """Removals and insertions for one chain, to be carried out in that order."""
     rules = chain.rules
     if not establish:
         present = set(current)
@@ -126,7 +150,7 @@ def _chain_commands(
     settled = {current[index] for index in stay}
     working = list(current)
     gone: set[str] = set()
-    removals: list[str] = []
+    removals: list[Removal] = []
     doomed = []
     for index, rule in enumerate(current):
         if index in stay:
@@ -140,7 +164,7 @@ def _chain_commands(
         # By text, so that a change made by another program since the listing can't make us delete its rule; by
         # number only where the text is ambiguous.
         name = str(index + 1) if working.count(working[index]) > 1 else working[index]
-        removals.append(f"-D {chain.chain} {name}")
+        removals.append(Removal(chain.table, chain.chain, index + 1, f"-D {chain.chain} {name}"))
         del working[index]
     return removals, _insertions(chain, rules, settled, working)
 
