@@ -156,7 +156,7 @@ class Container:
         """Run a command in it; see ``exec.run`` for the settings."""
         from engine.containers import exec
 
-        return exec.run(self._engine, self._current(), exec.ExecConfig.of(command, **settings))
+        return exec.run(self._engine, self.refreshed(), exec.ExecConfig.of(command, **settings))
 
     exec_run = exec
 
@@ -177,7 +177,7 @@ class Container:
         """The raw connection to its streams."""
         from engine.containers import attach
 
-        return attach.connect(self._engine, self._current())
+        return attach.connect(self._engine, self.refreshed())
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell its terminal the window's size; nothing happens when it has none."""
@@ -218,7 +218,7 @@ class Container:
             raise ContainerFailed(self.name, code, b"".join(output["stderr"]))
         return b"".join(output["stdout"])
 
-    def _current(self) -> Record:
+    def refreshed(self) -> Record:
         """The row in line with its process."""
         from engine.containers import exits
 
