@@ -10,16 +10,20 @@ Stdlib only: the exit hook calls it. It acts on the network namespace of the cal
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config import Config
 from engine.errors import HostError
-from engine.firewall import backends, docker_chains
+from engine.firewall import backends, docker_chains, nftables
 from engine.firewall.listing import read_listing
 from engine.firewall.model import BridgeSpec, SharedRule
 from engine.firewall.plan import Plan, make_plan
+from engine.host.netlink.connection import Connection, NetlinkError
 from engine.state.database import Database
 from engine.state.locks import Locks
 
@@ -33,6 +37,7 @@ Bridges = Sequence[BridgeSpec] | Callable[[], Sequence[BridgeSpec]]
 LOCK = ("firewall", "rules")
 FAMILY = "v4"
 _ATTEMPTS = 3
+_DIRECT_REMOVALS = 100
 
 
 class Firewall:
@@ -42,6 +47,7 @@ class Firewall:
         self._config = config
         self._database = database
         self._locks = locks
+        self._local = threading.local()
 
     @cached_property
     def backend(self) -> backends.Backend:
@@ -60,15 +66,23 @@ class Firewall:
         with self._locks.hold(*LOCK):
             specs = _resolve(bridges)
             for attempts_left in reversed(range(_ATTEMPTS)):
+                generation = self._generation()
                 plan = self.plan(specs, forward_drop=forward_drop)
                 self._remember(plan.remember)
-                if not plan or self._carry_out(plan, final=attempts_left == 0):
+                if not plan or self._carry_out(plan, generation, final=attempts_left == 0):
                     break
             self._forget(plan.forget)
             return plan
 
-    def _carry_out(self, plan: Plan, *, final: bool) -> bool:
-        """Apply ``plan``; False if it was refused and another look at the rules may help."""
+    def _carry_out(self, plan: Plan, generation: int, *, final: bool) -> bool:
+        """Make the change; False if it was refused and another look at the rules may help."""
+        if plan.only_removes and len(plan.removals) <= _DIRECT_REMOVALS and generation and not final:
+            places = ((removal.table, removal.chain, removal.number) for removal in plan.removals)
+            try:
+                nftables.remove_rules(self._netfilter(), generation, places)
+            except NetlinkError:
+                return False
+            return True
         try:
             self.backend.apply(plan.script())
         except backends.LockTaken:
@@ -79,6 +93,22 @@ class Firewall:
                 raise
             return False
         return True
+
+    def _generation(self) -> int:
+        """The generation of nf_tables before the rules are listed; 0 on the legacy backend."""
+        return nftables.generation(self._netfilter()) if self.backend.name == backends.NFT else 0
+
+    def _netfilter(self) -> Connection:
+        """This thread's connection to nf_tables in its present network namespace.
+
+        It stays open: closing any such socket waits for the kernel to let go of all rules removed before, some 13 ms,
+        which is most of what ``iptables-restore`` takes for a removal.
+        """
+        here = (os.getpid(), Path("/proc/thread-self/ns/net").stat().st_ino)
+        if getattr(self._local, "place", None) != here:
+            self._local.connection, self._local.place = nftables.connect(), here
+        connection: Connection = self._local.connection
+        return connection
 
     def plan(self, bridges: Bridges, *, forward_drop: bool = False) -> Plan:
         """What ``sync`` would do now; changes nothing. Also tells drift: an empty plan means there is none."""

@@ -1,20 +1,27 @@
-"""The few questions to nf_tables that must be quick: has anything changed, and what has each rule counted?
+"""The few things nf_tables is asked directly, because they must be quick.
 
-Owns the nfnetlink encoding of NFT_MSG_GETGEN, NFT_MSG_GETRULE and NFT_MSG_GETCHAIN (linux/netfilter/nf_tables.h).
-Reads only, and knows rules by their place in a chain, not by their meaning: the text comes from ``iptables-save``.
+Has anything changed? What has each rule counted? And: away with these rules. Owns the nfnetlink encoding of those
+messages (linux/netfilter/nf_tables.h). Knows rules by their place in a chain, not by their meaning: texts, and every
+rule that is made, go through ``iptables-save`` and ``iptables-restore``.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
+from collections.abc import Iterable
 
 from engine.host.netlink import message
-from engine.host.netlink.connection import NETLINK_NETFILTER, Connection
+from engine.host.netlink.connection import NETLINK_NETFILTER, Connection, NetlinkError
 
 NFNL_SUBSYS_NFTABLES = 10
+NFNL_MSG_BATCH_BEGIN = 0x10
+NFNL_MSG_BATCH_END = 0x11
+NFNL_BATCH_GENID = 1
 NFT_MSG_GETCHAIN = 4
 NFT_MSG_GETRULE = 7
+NFT_MSG_DELRULE = 8
 NFT_MSG_GETGEN = 16
 
 NFTA_CHAIN_TABLE = 1
@@ -23,6 +30,7 @@ NFTA_CHAIN_HOOK = 4
 NFTA_CHAIN_COUNTERS = 8
 NFTA_RULE_TABLE = 1
 NFTA_RULE_CHAIN = 2
+NFTA_RULE_HANDLE = 3
 NFTA_RULE_EXPRESSIONS = 4
 NFTA_GEN_ID = 1
 
@@ -82,6 +90,44 @@ def policy_counters(connection: Connection) -> dict[Place, Counted]:
             counters = message.attributes(values.get(NFTA_CHAIN_COUNTERS, b""))
             count, packets = (_BE64.unpack(counters[kind])[0] if kind in counters else 0 for kind in (1, 2))
             found[message.string(values[NFTA_CHAIN_TABLE]), message.string(values[NFTA_CHAIN_NAME])] = packets, count
+    return found
+
+
+def remove_rules(connection: Connection, seen: int, places: Iterable[tuple[str, str, int]]) -> None:
+    """Remove rules of the IPv4 tables, all in one step of the packet path; a place is table, chain, number from 1.
+
+    The numbers are those of generation ``seen``. NetlinkError, and nothing removed, if the rule set has changed since
+    or has no such rule.
+    """
+    step = "removing firewall rules"
+    handles: dict[Place, list[bytes]] = {}
+    changes = []
+    for table, chain, number in places:
+        if (table, chain) not in handles:
+            handles[table, chain] = _handles(connection, table, chain)
+        known = handles[table, chain]
+        if number > len(known):
+            raise NetlinkError(step, errno.ENOENT)
+        payload = _HEADER.pack(socket.AF_INET, 0, 0)
+        payload += message.text(NFTA_RULE_TABLE, table) + message.text(NFTA_RULE_CHAIN, chain)
+        payload += message.attribute(NFTA_RULE_HANDLE, known[number - 1])
+        changes.append((_kind(NFT_MSG_DELRULE), payload))
+    frame = _HEADER.pack(0, 0, NFNL_SUBSYS_NFTABLES)
+    begin = frame + message.attribute(NFNL_BATCH_GENID, message.BE32.pack(seen))
+    connection.batch(step, (NFNL_MSG_BATCH_BEGIN, begin), changes, (NFNL_MSG_BATCH_END, frame))
+
+
+def _handles(connection: Connection, table: str, chain: str) -> list[bytes]:
+    """The kernel's handles of a chain's rules, in their order."""
+    payload = _HEADER.pack(socket.AF_INET, 0, 0)
+    payload += message.text(NFTA_RULE_TABLE, table) + message.text(NFTA_RULE_CHAIN, chain)
+    found = []
+    for body in connection.dump("listing rules", _kind(NFT_MSG_GETRULE), payload):
+        values = message.attributes(body, _HEADER.size, (NFTA_RULE_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE))
+        # Kernels before 3.19 ignore the filter.
+        place = message.string(values[NFTA_RULE_TABLE]), message.string(values[NFTA_RULE_CHAIN])
+        if place == (table, chain):
+            found.append(values[NFTA_RULE_HANDLE])
     return found
 
 

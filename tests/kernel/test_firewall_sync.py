@@ -13,11 +13,12 @@ import pytest
 
 from engine.config import Config
 from engine.errors import HostError, InvalidInput
-from engine.firewall import backends
+from engine.firewall import backends, nftables
 from engine.firewall.docker_chains import LOOPBACK_GUARD, layout
 from engine.firewall.firewall import Firewall
 from engine.firewall.model import BridgeSpec, EndpointSpec, PortMap
 from engine.firewall.plan import make_plan
+from engine.host.netlink.connection import NetlinkError
 from engine.state.database import Database
 from engine.state.locks import Locks
 from tests.unit.rule_simulator import BUILT_IN, RuleSet
@@ -108,6 +109,42 @@ def test_an_empty_plan_runs_no_restore(firewall: Firewall, tmp_path: Path) -> No
     assert not firewall.sync([docker0(2)])
     with pytest.raises(HostError):
         firewall.sync([docker0(2, 3)])
+
+
+def test_rules_go_in_one_step_without_a_restore(config: Config, tmp_path: Path) -> None:
+    firewall = make(replace(config, firewall="nft"))
+    firewall.sync([docker0(2, 3)])
+    firewall.__dict__["backend"] = replace(firewall.backend, restore=str(tmp_path / "must-not-run"))
+    generation = firewall._generation()
+    assert firewall.sync([docker0(3)]).only_removes
+    assert firewall._generation() == generation + 1
+    assert not firewall.plan([docker0(3)])
+
+
+def test_places_that_are_out_of_date_remove_nothing(config: Config) -> None:
+    firewall = make(replace(config, firewall="nft"))
+    firewall.sync([docker0(2)])
+    seen = firewall._generation()
+    iptables(firewall, "-I", "DOCKER", "-s", "198.51.100.7", "-j", "ACCEPT")
+    before = tables(firewall)
+    with nftables.connect() as connection:
+        with pytest.raises(NetlinkError):
+            nftables.remove_rules(connection, seen, [("filter", "DOCKER", 1)])
+        with pytest.raises(NetlinkError):
+            nftables.remove_rules(connection, nftables.generation(connection), [("filter", "DOCKER", 9)])
+        assert tables(firewall) == before
+        nftables.remove_rules(connection, nftables.generation(connection), [("filter", "DOCKER", 1)])
+    assert not firewall.plan([docker0(2)])
+
+
+def test_a_kernel_that_refuses_to_remove_directly_is_asked_again_through_iptables(
+    firewall: Firewall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firewall.sync([docker0(2, 3)])
+    # Every look is out of date, as if somebody changed the rules each time between looking and removing.
+    monkeypatch.setattr(firewall, "_generation", lambda: 1)
+    firewall.sync([docker0(3)])
+    assert not firewall.plan([docker0(3)])
 
 
 def test_rules_and_counters_of_everything_else_stay(firewall: Firewall) -> None:

@@ -43,6 +43,10 @@ class NetlinkError(HostError):
         self.errno = number
 
 
+Request = tuple[int, bytes]
+"""Type and payload of a message; payloads in a batch are padded to four bytes by their attributes."""
+
+
 @dataclass(frozen=True)
 class Event:
     """A message nobody asked for: its type, its payload, and the id of the namespace it comes from (None: our own)."""
@@ -100,6 +104,41 @@ class Connection:
         sequence = self._send(kind, payload, flags | message.NLM_F_ACK)
         for _ in self._answers(step, sequence):
             pass
+
+    def batch(self, step: str, begin: Request, changes: Sequence[Request], end: Request) -> None:
+        """Send changes that the kernel makes together, as nfnetlink does between ``begin`` and ``end``.
+
+        All of them are made, or none and NetlinkError tells the first refusal. Each is acknowledged in the socket's
+        receive buffer: a few hundred fit.
+        """
+        self._check_thread()
+        first = self._sequence + 1
+        self._sequence += len(changes) + 2
+        framed = [(*begin, 0), *((*change, message.NLM_F_ACK) for change in changes), (*end, 0)]
+        self._socket.send(
+            b"".join(
+                message.HEADER.pack(
+                    message.HEADER.size + len(payload), kind, flags | message.NLM_F_REQUEST, first + place, 0
+                )
+                + payload
+                for place, (kind, payload, flags) in enumerate(framed)
+            )
+        )
+        waiting = set(range(first + 1, first + 1 + len(changes)))
+        refusals: list[NetlinkError] = []
+        while waiting:
+            for kind, _, number, body in _split(self._socket.recv(RECEIVE_SIZE)):
+                if kind != message.NLMSG_ERROR or (number != first and number not in waiting):
+                    continue
+                waiting.discard(number)
+                try:
+                    _raise_refusal(step, body)
+                except NetlinkError as refusal:
+                    refusals.append(refusal)
+                    if number == first:
+                        raise
+        if refusals:
+            raise refusals[0]
 
     def query(self, step: str, kind: int, payload: bytes) -> bytes:
         """Send a request for one object; the payload of the answer."""
