@@ -229,6 +229,9 @@ class CopyRules:
         other = os.lstat(below[0])
         if _owner_and_mode(status) != _owner_and_mode(other) or status.st_rdev != other.st_rdev:
             return True
+        if status.st_nlink > other.st_nlink:
+            # Someone linked to it: both names must be in one layer to stay one file.
+            return True
         if stat.S_ISLNK(status.st_mode):
             return os.readlink(name, dir_fd=descriptor) != os.readlink(below[0]) or _mtime_differs(status, other)
         if status.st_size != other.st_size or _mtime_differs(status, other):
