@@ -224,6 +224,8 @@ class _Lexer:
 
     def _braced(self, name: str, raw_escapes: bool) -> str:
         modifier = self._next()
+        if modifier == "":
+            raise ExpansionError("syntax error: missing '}'")
         if modifier == "}":
             value = self._lookup(name)
             if value is None:
@@ -236,7 +238,7 @@ class _Lexer:
         if empty_is_unset:
             modifier = self._next()
             spelled += modifier
-        if not modifier or modifier not in "+-?#%":
+        if modifier not in tuple("+-?#%"):
             if empty_is_unset:
                 self._until_brace(raw_escapes)
             raise ExpansionError(f"unsupported modifier ({spelled}) in substitution")
