@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables read better in one line a row
 """Every operator action of the console, once.
 
 Owns the action table: id, title, help, scope, confirmation and handler of each action. Key bindings, the hints row,

@@ -6,6 +6,7 @@ what is on the screen in ``tui.screens``. Every engine call runs in a thread; th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from textual import events
 from textual.app import App
 from textual.message import Message
 from textual.screen import Screen
@@ -92,6 +94,7 @@ class Console(App[int], inherit_bindings=False):
         self.frame = 0
         self.link_rate = 0
         self._pending = threading.Event()
+        self._held: list[events.Key] | None = None
         self._written = 0
         self._bindings = self.keymap.bindings(Scope.GLOBAL)
         self.main = MainScreen()
@@ -120,11 +123,9 @@ class Console(App[int], inherit_bindings=False):
         self._count_output()
         self.feed.start()
         for number in (signal.SIGTERM, signal.SIGHUP):
-            try:
-                # The loop's own handler: the terminal is restored on the way out.
+            # The loop's own handler: the terminal is restored on the way out.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 self._loop_handler(number)
-            except (NotImplementedError, RuntimeError, ValueError):
-                pass
 
     def _loop_handler(self, number: signal.Signals) -> None:
         import asyncio
@@ -141,10 +142,39 @@ class Console(App[int], inherit_bindings=False):
                 self._engine = self._open_engine()
             return self._engine
 
+    # keys
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys are resolved here, one after the other, before the next is looked at.
+
+        Textual would send each key to the focused widget and resolve it when it has bubbled up: of a quickly typed or
+        pasted ``:stop`` the ``s`` would still reach the list and stop a container. What is typed while an input is on
+        its way is kept for it.
+        """
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            if self._held is not None:
+                self._held.append(event)
+                return
+            if not (self.focused and self.focused.check_consume_key(event.key, event.character)) and (
+                await self._check_bindings(event.key)
+            ):
+                return
+        await super().on_event(event)
+
+    def hold_keys(self) -> None:
+        """An input is about to appear: keep what is typed until it has the focus."""
+        self._held = []
+
+    def release_keys(self) -> None:
+        """The input is there: give it what was typed meanwhile."""
+        held, self._held = self._held, None
+        for event in held or ():
+            self.post_message(event)
+
     # the feed
 
     def _publish(self, snapshot: Snapshot) -> None:
-        """Called by the samplers: one message at a time, whatever comes meanwhile is in the snapshot when it is read."""
+        """Called by the samplers: one message at a time; what comes meanwhile is in the snapshot by then."""
         if not self._pending.is_set():
             self._pending.set()
             self.post_message(self.Fresh())
@@ -166,7 +196,8 @@ class Console(App[int], inherit_bindings=False):
         try:
             action.resolve()(self)
         except Exception as error:
-            self.fail(f"{action.title}", error)
+            self.release_keys()
+            self.fail(action.title, error)
 
     def hint_pairs(self, chain: Iterable[Scope]) -> list[tuple[str, str]]:
         """(key, title) of the actions to hint at, most important first."""
@@ -199,13 +230,17 @@ class Console(App[int], inherit_bindings=False):
         sections: Iterable[str] = SECTIONS,
         then: Callable[[Any], None] | None = None,
     ) -> Job:
-        """Do ``work`` in a thread. Its result, a sentence or None, goes to the journal; an error goes there and to a toast."""
+        """Do ``work`` in a thread. Its result (a sentence or None) goes to the journal, an error also to a toast."""
         job = Job(title, command, tuple(sections), then=then)
         self.jobs.append(job)
-        jobs.start(job, work, lambda ended: self.post_message(self.JobEnded(ended)))
+        jobs.start(job, work, self._report)
         self.set_timer(WORKING_AFTER, self.paint_journal)
         self.paint_status()
         return job
+
+    def _report(self, job: Job) -> None:
+        """Called by a job's thread when it has ended."""
+        self.post_message(self.JobEnded(job))
 
     def on_console_job_ended(self, message: Console.JobEnded) -> None:
         job = message.job
@@ -247,6 +282,7 @@ class Console(App[int], inherit_bindings=False):
             detail = "".join(traceback.format_exception(error))
         self.tell("error", f"{title}: {words}", command, detail)
         remedy = getattr(error, "remedy", "")
+        self.clear_notifications()
         self.notify(
             plain(words + (f"\n{remedy}" if remedy else "")), title=title, severity="error", markup=False, timeout=6
         )

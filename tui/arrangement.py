@@ -19,8 +19,8 @@ FIXED_ROWS = 3  # status, journal, hints
 class Arrangement:
     """What is shown: the list panes (``stacked``: all five, else one), and the columns beside them.
 
-    ``lists_width`` and ``view_width`` are 0 where the column takes what is left. ``idle_height`` is the height of a list
-    pane that is not the current one.
+    ``lists_width`` and ``view_width`` are 0 where the column takes what is left. ``idle_height`` is the height of a
+    list pane that is not the current one.
     """
 
     too_small: bool = False

@@ -38,7 +38,7 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def window(text: str, start: int, width: int) -> str:
-    """The part of ``text`` seen through ``width`` cells from cell ``start``; halves of wide characters become spaces."""
+    """The part of ``text`` in ``width`` cells from cell ``start``; halves of wide characters become spaces."""
     if text.isascii():
         return text[start : start + width]
     out: list[str] = []

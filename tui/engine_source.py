@@ -254,7 +254,7 @@ def chain_rows(chain: ObservedChain) -> list[feed.RuleRow]:
         rows.append(
             feed.RuleRow(
                 chain.backend, chain.table, chain.name, rule.number, line(rule.text), rule.packets, rule.bytes,
-                round(rule.packet_rate, 1), rule.target.lower(), line(rule.meaning), line(rule.owner), hook,
+                round(rule.packet_rate, 1), rule.target.lower(), line(rule.meaning), line(rule.owner), hook, rule.ours,
             )
         )  # fmt: skip
     return rows

@@ -81,7 +81,8 @@ class RuleRow:
     """One firewall rule in packet order.
 
     ``number`` is 0 for a chain's policy. ``rate`` is packets a second since the last look. ``verdict`` is accept, drop,
-    jump, dnat, … in lower case; ``text`` is the rule as iptables-save prints it, without ``-A CHAIN``.
+    jump, dnat, … in lower case; ``text`` is the rule as iptables-save prints it, without ``-A CHAIN``. ``ours`` is True
+    if the engine put it there.
     """
 
     backend: str
@@ -96,6 +97,7 @@ class RuleRow:
     meaning: str = ""
     owner: str = ""
     hook: str = ""
+    ours: bool = False
 
     @property
     def key(self) -> str:

@@ -39,6 +39,7 @@ class LogReader:
         self.taken_drops = 0
         self.problem = ""
         self.finished = False
+        self.began = False
 
     def start(self) -> None:
         """Begin to read."""
@@ -93,7 +94,8 @@ class LogReader:
 
     def _stopping(self) -> bool:
         """Asked by the engine while it waits for more: a good moment to hand over what has come."""
-        if self._waiting:
+        if self._waiting or not self.began:
+            self.began = True
             self._tell()
         return self._closed.is_set()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def folder(kind: str) -> Path:
-    """The shipped files of ``kind`` (``keymaps`` or ``themes``): package data of a wheel, else the checkout's folder."""
+    """The shipped files of ``kind`` (``keymaps``, ``themes``): a wheel's package data, else the checkout's folder."""
     packaged = Path(__file__).parent / "data" / kind
     return packaged if packaged.is_dir() else Path(__file__).parent.parent / kind
 

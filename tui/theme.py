@@ -93,8 +93,12 @@ class Palette:
         """The same colours for Textual's own widgets (inputs, toasts)."""
         from textual.theme import Theme
 
-        names = {key: value for key, value in self.colours.items() if key in COLOURS}
-        return Theme(name=self.name, dark=self.dark, **names)
+        colours = self.colours
+        return Theme(
+            self.name, colours["primary"], colours["secondary"], colours["warning"], colours["error"],
+            colours["success"], colours["accent"], colours["foreground"], colours["background"], colours["surface"],
+            colours["panel"], dark=self.dark,
+        )  # fmt: skip
 
 
 def read(path: Path) -> Palette:

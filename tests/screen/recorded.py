@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables read better in one line a row
 """A recorded feed: what an engine once said, frozen, for tests of the screen."""
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ VOLUMES = (
 RULES = (
     RuleRow("nft", "raw", "PREROUTING", 0, "", 91_234, 0, 41.0, "accept"),
     RuleRow("nft", "raw", "PREROUTING", 1, "-d 127.0.0.0/8 ! -i lo -j DROP", 12, 720, 0.0, "drop",
-            "keeps others away from this host's own 127.0.0.1"),
+            "keeps others away from this host's own 127.0.0.1", ours=True),
     RuleRow("nft", "nat", "PREROUTING", 0, "", 12_331, 0, 0.0, "accept"),
     RuleRow("nft", "nat", "PREROUTING", 1, "-m addrtype --dst-type LOCAL -j DOCKER", 12_331, 0, 41.0, "docker",
             "packets to this host go to DOCKER"),

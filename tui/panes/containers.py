@@ -10,7 +10,7 @@ from tui.feed import CONTAINERS, ContainerRow, Snapshot
 from tui.panes.pane import Item, Order, Pane
 from tui.widgets.rows import Cell, Column, Row
 
-_RANK = {"running": 0, "paused": 1, "restarting": 2, "created": 3, "exited": 4, "dead": 5}
+_UP = ("running", "paused", "restarting")
 
 
 class ContainersPane(Pane):
@@ -46,7 +46,7 @@ class ContainersPane(Pane):
         )
 
     def objects(self, snapshot: Snapshot) -> list[Item]:
-        rows = sorted(snapshot.containers, key=lambda row: (_RANK.get(row.state, 9), row.name))
+        rows = sorted(snapshot.containers, key=lambda row: (row.state not in _UP, row.name))
         return [
             Item(
                 row.id,
@@ -87,7 +87,7 @@ class ContainersPane(Pane):
         return cells if snapshot.containers else []
 
     def idle(self, value: Any) -> bool:
-        return value.state not in ("running", "paused", "restarting")
+        return value.state not in _UP
 
     def nothing(self) -> str:
         return "no containers: R runs one, B builds an image, or try `pilothouse demo`"

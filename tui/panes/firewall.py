@@ -70,6 +70,8 @@ class FirewallPane(Pane):
         if item.heading:
             return self._heading(item.key, rule)
         tone = _VERDICT_TONES.get(rule.verdict, "text")
+        if tone == "bad" and rule.ours:
+            tone = "text"  # the engine's own guards are no alarm
         packets = rule.packets - self.base.get(rule.key, 0)
         busy = rule.rate >= 0.05
         meaning = rule.meaning or rule.text

@@ -22,7 +22,7 @@ from tui.widgets.rows import Cell, Column, Row, fit_columns
 
 @dataclass(frozen=True)
 class Item:
-    """One object on its way to a row: ``key`` names it, ``value`` is the feed's row, ``words`` is what a filter sees."""
+    """One object on its way to a row: ``key`` names it, ``value`` is the feed's row, a filter sees ``words``."""
 
     key: str
     value: Any
@@ -141,7 +141,7 @@ class Pane(Vertical, inherit_bindings=False):
         self.paint_head()
 
     def select(self, items: list[Item]) -> list[Item]:
-        """The items that filter and "hide stopped" leave, in the chosen order; a heading stays with what is below it."""
+        """The items that filter and "hide stopped" leave, in order; a heading stays with what is below it."""
         words = self.filter.lower()
         inverse = words.startswith("!")
         terms = words.lstrip("!").split()

@@ -149,7 +149,7 @@ def tree(topology: Topology, kept: set[str], glyphs: Glyphs) -> list[Row]:
         rows.append(Row(f"bridge/{bridge.name}", _title(bridge, glyphs), span=True, selectable=False))
         for port in ports:
             branch = glyphs.last_branch if port is ports[-1] else glyphs.branch
-            cells = (
+            columns = (
                 Cell(f"{branch}{glyphs.link}", "info"),
                 _name(port),
                 Cell(port.address.partition("/")[0], "dim"),
@@ -159,7 +159,7 @@ def tree(topology: Topology, kept: set[str], glyphs: Glyphs) -> list[Row]:
                 _flow(port.received),
                 _flow(port.sent),
             )
-            rows.append(Row(f"{bridge.name}/{port.name}", cells))
+            rows.append(Row(f"{bridge.name}/{port.name}", columns))
     rows += _others(topology, glyphs)
     return rows
 
@@ -205,26 +205,26 @@ def picture(topology: Topology, kept: set[str], glyphs: Glyphs) -> list[Row]:
         lines.append((f"outside/{len(lines)}", BridgeRow(""), 9, None, None))
     last = max((index for index, line in enumerate(lines) if line[4]), default=-1)
     rows: list[Row] = []
-    for index, (key, bridge, position, port, published) in enumerate(lines):
+    for index, (key, bridge, position, end, opened) in enumerate(lines):
         first = outside[index] if index < len(outside) else Cell("")
-        cells = [first, _rail(index, last, published, glyphs), _bridge_cell(bridge, position, glyphs)]
-        if port is not None:
-            plug = f"{glyphs.link}{glyphs.link if port.state == 'up' else glyphs.bad}{glyphs.link}"
+        cells = [first, _rail(index, last, opened, glyphs), _bridge_cell(bridge, position, glyphs)]
+        if end is not None:
+            plug = f"{glyphs.link}{glyphs.link if end.state == 'up' else glyphs.bad}{glyphs.link}"
             cells += [
-                Cell(f"{plug} {port.name} {port.state.upper()}", "ok" if port.state == "up" else "bad"),
-                _name(port),
-                Cell(port.address, "dim"),
+                Cell(f"{plug} {end.name} {end.state.upper()}", "ok" if end.state == "up" else "bad"),
+                _name(end),
+                Cell(end.address, "dim"),
             ]
         else:
             cells += [Cell(""), Cell(""), Cell("")]
-        cells.append(Cell(f":{published.container_port}/{published.protocol}" if published else "", "quiet"))
-        if port is not None:
+        cells.append(Cell(f":{opened.container_port}/{opened.protocol}" if opened else "", "quiet"))
+        if end is not None:
             cells += [
-                _flow(port.received),
-                _flow(port.sent),
-                Cell(str(port.dropped), "warn" if port.dropped else "faint"),
+                _flow(end.received),
+                _flow(end.sent),
+                Cell(str(end.dropped), "warn" if end.dropped else "faint"),
             ]
-        rows.append(Row(key, tuple(cells), selectable=port is not None))
+        rows.append(Row(key, tuple(cells), selectable=end is not None))
         final = index + 1 == len(lines) or lines[index + 1][1] is not bridge
         if final and index + 1 < len(lines) and lines[index + 1][1].name:
             rail = Cell(glyphs.vertical if index < last else "", "faint")

@@ -45,7 +45,9 @@ class FormInput(Input):
     """An input whose enter, tab, arrows and escape belong to the form."""
 
     DEFAULT_CSS = """
-    FormInput, FormInput:focus { border: none; height: 1; padding: 0 1; width: 1fr; color: $foreground; background: $panel; }
+    FormInput, FormInput:focus { 
+        border: none; height: 1; padding: 0 1; width: 1fr; color: $foreground; background: $panel;
+    }
     FormInput:focus { background: $primary 25%; }
     FormInput > .input--placeholder { color: $foreground 40%; }
     """
@@ -104,6 +106,7 @@ class FormScreen(ModalScreen[dict[str, str]], inherit_bindings=False):
         self, title: str, fields: Sequence[Field], command: Callable[[Values], str], *, note: str = ""
     ) -> None:
         super().__init__()
+        self.app.hold_keys()
         self.heading = title
         self.fields = tuple(fields)
         self.command = command
@@ -131,7 +134,8 @@ class FormScreen(ModalScreen[dict[str, str]], inherit_bindings=False):
 
     def on_mount(self) -> None:
         empty = next((field.id for field in self.fields if not field.value), self.fields[0].id)
-        self.inputs[empty].focus()
+        self.set_focus(self.inputs[empty])
+        self.app.release_keys()
         self.review()
         self.call_after_refresh(lambda: self.hints.hints(self.app.hint_pairs(CHAINS["form"])))
 

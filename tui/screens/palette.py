@@ -32,6 +32,7 @@ class PaletteScreen(ModalScreen[str], inherit_bindings=False):
 
     def __init__(self, title: str, actions: Sequence[Action]) -> None:
         super().__init__()
+        self.app.hold_keys()
         self.heading = title
         self.actions = tuple(actions)
         self.entry = FormInput(placeholder=title, compact=True)
@@ -45,7 +46,8 @@ class PaletteScreen(ModalScreen[str], inherit_bindings=False):
             yield self.listing
 
     def on_mount(self) -> None:
-        self.entry.focus()
+        self.set_focus(self.entry)
+        self.app.release_keys()
         self.refill("")
 
     def refill(self, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tui import details
@@ -63,11 +64,11 @@ def _each(
                     raise
                 failures.append((row.name, error))
         if failures:
-            name, error = failures[0]
+            name, first = failures[0]
             more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
             from engine.errors import EngineError
 
-            raise EngineError(f"{len(failures)} of {len(chosen)} failed; {name}: {error}{more}")
+            raise EngineError(f"{len(failures)} of {len(chosen)} failed; {name}: {first}{more}")
         return f"{done} {what}"
 
     def go() -> None:
@@ -124,7 +125,11 @@ def logs(console: Console) -> None:
 def inspect(console: Console) -> None:
     """docker's JSON of it."""
     for row in _targets(console)[:1]:
-        show_inspect(console, row.name, lambda: console.engine().containers.get(row.id).attrs, f"inspect {row.name}")
+        show_inspect(console, row.name, partial(_attributes, console, row.id), f"inspect {row.name}")
+
+
+def _attributes(console: Console, id: str) -> Any:
+    return console.engine().containers.get(id).attrs
 
 
 def show_inspect(console: Console, name: str, read: Callable[[], Any], command: str) -> None:
@@ -282,9 +287,9 @@ def run(console: Console) -> None:
         settings = {key: value for key, value in settings.items() if value not in ("", [])}
 
         def work(job: Job) -> str:
-            container = console.engine().containers.run(
-                values["image"], _split(values["command"]) or None, detach=True, **settings
-            )
+            command = _split(values["command"]) or None
+            container = console.engine().containers.create(values["image"], command, **settings)
+            container.start()
             return f"started {container.name} from {values['image']}"
 
         console.submit(f"running {values['image']}", work, command=f"pilothouse {shlex.join(run_words(values))}",

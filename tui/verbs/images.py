@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,15 @@ def inspect(console: Console) -> None:
 
     for row in _targets(console)[:1]:
         name = details.name(row)
-        show_inspect(console, name, lambda: console.engine().images.inspect(row.id), f"inspect {name}")
+        show_inspect(console, name, partial(_attributes, console, row.id), f"inspect {name}")
+
+
+def _attributes(console: Console, id: str) -> Any:
+    return console.engine().images.inspect(id)
+
+
+def _history(console: Console, id: str, job: Job) -> Any:
+    return console.engine().images.history(id)
 
 
 def layers(console: Console) -> None:
@@ -44,7 +52,7 @@ def layers(console: Console) -> None:
                 TextScreen(f"layers of {name}", details.layers(history), command=f"pilothouse history {name}")
             )
 
-        console.submit(f"reading the layers of {name}", lambda job: console.engine().images.history(row.id),
+        console.submit(f"reading the layers of {name}", partial(_history, console, row.id),
                        command=f"pilothouse history {name}", sections=(), then=show)  # fmt: skip
 
 
@@ -127,11 +135,7 @@ def _start(console: Console, values: dict[str, str]) -> None:
 
     def work(job: Job) -> str:
         context = Path(values["path"]).expanduser().absolute()
-        dockerfile = values["dockerfile"] or None
-        if dockerfile is not None and not os.path.isabs(dockerfile) and not (context / dockerfile).exists():
-            dockerfile = str(Path(dockerfile).absolute())
-        elif dockerfile is not None and not os.path.isabs(dockerfile):
-            dockerfile = str(context / dockerfile)
+        dockerfile = _dockerfile(context, values["dockerfile"])
         try:
             image = console.engine().builder.build(
                 context,
@@ -151,6 +155,14 @@ def _start(console: Console, values: dict[str, str]) -> None:
 
     console.push_screen(screen)
     screen.job = console.submit(f"building {name}", work, command=command, sections=(IMAGES,))
+
+
+def _dockerfile(context: Path, text: str) -> str | None:
+    """The Dockerfile the operator means: in the context, else from the working directory, as docker looks for it."""
+    if not text:
+        return None
+    inside = context / text
+    return str(inside if inside.exists() else Path(text).expanduser().absolute())
 
 
 def _failure(error: Exception) -> list[TextLine]:

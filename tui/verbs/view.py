@@ -293,8 +293,11 @@ def filter(console: Console) -> None:
         return
     text = _text(console)
     if text is not None:
-        _prompt(console, Prompt("/", value=text.pattern, changed=text.search, done=lambda value: None,
-                                left=lambda: text.search("") and None))  # fmt: skip
+
+        def searched(value: str) -> None:
+            text.search(value)
+
+        _prompt(console, Prompt("/", value=text.pattern, changed=searched, done=searched, left=lambda: searched("")))
         return
     pane = _pane(console)
 
@@ -319,6 +322,7 @@ def _prompt(console: Console, prompt: object) -> None:
 
     screen = console.screen
     assert isinstance(prompt, Widget)
+    console.hold_keys()
     screen.prompt = prompt  # type: ignore[attr-defined]
     hints = screen.query_one("#hints")
     hints.display = False

@@ -27,7 +27,7 @@ class Bar(LineWidget):
         self.right: tuple[Cell, ...] = ()
 
     def show(self, left: Sequence[Cell], right: Sequence[Cell] = ()) -> None:
-        """Say this; paints nothing when it is what the row says already, and only the right end when only that differs."""
+        """Say this; paints nothing when it says so already, and only the right end when only that differs."""
         left, right = tuple(left), tuple(right)
         if left == self.left and right == self.right:
             return
@@ -115,8 +115,8 @@ class PaneHead(LineWidget):
         if y > 1:
             return Strip.blank(width, palette.style("text"))
         chip_text = f"{glyphs.focus if self.focused_pane else ' '}{self.chip} "
-        chip = paint(palette, (Cell(chip_text, "title" if not self.focused_pane else "text"),),
-                     min(width, width_of(chip_text)), "chip" if self.focused_pane else "panel", glyphs.ellipsis)  # fmt: skip
-        rest = paint_sides(palette, (Cell(" "), *self.notes), self.right, max(0, width - chip.cell_length), "panel",
-                           glyphs.ellipsis)  # fmt: skip
+        ground = "chip" if self.focused_pane else "panel"
+        chip = paint(palette, (Cell(chip_text, "title"),), min(width, width_of(chip_text)), ground, glyphs.ellipsis)
+        room = max(0, width - chip.cell_length)
+        rest = paint_sides(palette, (Cell(" "), *self.notes), self.right, room, "panel", glyphs.ellipsis)
         return Strip.join([chip, rest])

@@ -16,6 +16,7 @@ from textual.timer import Timer
 
 from tui import details
 from tui.actions import Scope
+from tui.cells import shorten
 from tui.widgets.bars import PaneHead
 from tui.widgets.rows import Cell
 from tui.widgets.text import TextLine, TextView
@@ -205,4 +206,6 @@ class Detail(Vertical, inherit_bindings=False):
             right.append(Cell("following ", "ok"))
         if self.text.lines:
             right.append(Cell(f"{self.text.position()} ", "dim"))
-        self.head.show(name, notes, right, self.text.has_focus)
+        mark: str = self.app.glyphs.ellipsis  # type: ignore[attr-defined]
+        title = shorten(name, max(12, self.size.width // 3), mark=mark)
+        self.head.show(title, notes, right, self.text.has_focus)

@@ -60,7 +60,9 @@ class Prompt(Horizontal):
         yield self.input
 
     def on_mount(self) -> None:
-        self.input.focus()
+        self.screen.set_focus(self.input, scroll_visible=False)
+        self.input.cursor_position = len(self.input.value)
+        self.app.release_keys()  # type: ignore[attr-defined]
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
