@@ -5,7 +5,7 @@ Owns the wiring of those services and the recovery of single containers. The wor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,11 @@ class Containers:
         self.on_warning: Callable[[str], None] = lambda _: None
         self.ensure_warden()
 
+    @property
+    def runtime_name(self) -> str:
+        """The runtime's name, as ``inspect`` shows it, whether it is installed or not."""
+        return self._engine.config.runtime
+
     @cached_property
     def creation(self) -> Creation:
         """Making containers."""
@@ -54,11 +59,12 @@ class Containers:
 
     def register_recovery(self) -> None:
         """Tell the journal how abandoned container operations are dealt with."""
-        from engine.containers import step
+        from engine.containers import commit, step
 
         self.creation.register_recovery()
         self.startup.register_recovery()
         self.removal.register_recovery()
+        commit.register_recovery(self._engine)
         step.register_recovery(self._engine)
 
     def recover_one(self, id: str) -> None:
@@ -113,7 +119,7 @@ class Containers:
         *,
         filters: Mapping[str, str | Iterable[str]] | None = None,
         limit: int = 0,
-    ) -> list[Container]:
+    ) -> Sequence[Container]:
         """Running containers, newest first, or with ``all`` (or a status filter) every one."""
         from engine.containers import summary
 
@@ -126,13 +132,13 @@ class Containers:
         *,
         filters: Mapping[str, str | Iterable[str]] | None = None,
         limit: int = 0,
-    ) -> list[ContainerSummary]:
+    ) -> Sequence[ContainerSummary]:
         """What ``ps`` and the console's pane show, without an object a row."""
         from engine.containers import summary
 
         return [row for _, row in summary.rows(self._engine, all=all, filters=filters or {}, limit=limit)]
 
-    def restore(self) -> list[str]:
+    def restore(self) -> Sequence[str]:
         """After a boot: start what the restart policies say; the names started. Errors are kept in the rows."""
         from engine.containers import restore
 

@@ -186,7 +186,7 @@ def merge(config: ContainerConfig, image: RunConfig) -> ContainerConfig:
         config,
         command=command,
         entrypoint=entrypoint,
-        environment=merge_environment(image.env or (), config.environment),
+        environment=_over_image(config.environment, image.env),
         working_dir=config.working_dir or image.working_dir or "",
         user=config.user or image.user or "",
         labels={**(image.labels or {}), **config.labels},
@@ -197,6 +197,13 @@ def merge(config: ContainerConfig, image: RunConfig) -> ContainerConfig:
         healthcheck=config.healthcheck if config.healthcheck is not None else image.to_json().get("Healthcheck"),
         shell=tuple(image.shell) if image.shell else None,
     )
+
+
+def _over_image(own: Iterable[str], image: Iterable[str]) -> tuple[str, ...]:
+    """The request's variables, then those of the image it does not set, in docker's order; a bare ``K`` removes one."""
+    names = {entry.partition("=")[0] for entry in own}
+    rest = [entry for entry in image if entry.partition("=")[0] not in names]
+    return merge_environment(own, rest)
 
 
 def merge_environment(base: Iterable[str], over: Iterable[str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engine.containers.logs import LogLine
     from engine.containers.summary import ContainerSummary
     from engine.engine import Engine
-    from engine.images.collection import Image
+    from engine.images.records import Image
 
 
 class ContainerFailed(EngineError):

@@ -23,7 +23,7 @@ from engine.state.journal import Intent
 
 if TYPE_CHECKING:
     from engine.engine import Engine
-    from engine.images.collection import Image
+    from engine.images.records import Image
 
 OPERATION = "container.create"
 NAME_ATTEMPTS = 8

@@ -13,7 +13,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -184,8 +184,8 @@ def _times(stamp: str) -> tuple[float, str]:
         return 0.0, stamp
     if offset in ("", "Z", "+00:00"):
         return seconds, f"{whole}.{digits}Z"
-    utc = datetime.fromtimestamp(int(moment.timestamp()), tz=None).astimezone().utctimetuple()
-    return seconds, "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{}Z".format(*utc[:6], digits)
+    utc = datetime.fromtimestamp(int(moment.timestamp()), tz=timezone.utc)
+    return seconds, f"{utc:%Y-%m-%dT%H:%M:%S}.{digits}Z"
 
 
 def tail_offset(file: BinaryIO, count: int) -> int:

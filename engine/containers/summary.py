@@ -235,8 +235,8 @@ def ports_text(published: Iterable[tuple[str, int, int, str]], exposed: Iterable
             last[3], last[5] = host_port, inside
         else:
             runs.append([host_ip, protocol, host_port, host_port, inside, inside])
-    for host_ip, protocol, first, final, low, high in runs:
-        lines.append((int(low), f"{host_ip}:{_span(first, final)}->{_span(low, high)}/{protocol}"))
+    for address, kind, first, final, low, high in runs:
+        lines.append((int(low), f"{address}:{_span(first, final)}->{_span(low, high)}/{kind}"))
     bare: list[list[int | str]] = []
     for port, protocol in sorted(
         ((int(text.partition("/")[0]), text.partition("/")[2] or "tcp") for text in exposed),
