@@ -61,17 +61,11 @@ def parse_volume(text: str) -> Mount:
     parts = text.split(":")
     if len(parts) > 3 or "" in parts:
         raise InvalidInput(f"invalid volume specification: '{text}'", remedy=FORM)
-    source, target, words = "", parts[0], ""
-    if len(parts) >= 2:
-        source, target = parts[0], parts[1]
-    if len(parts) == 3:
-        words = parts[2]
-    if not source and len(parts) == 1:
-        target = parts[0]
+    source, target, words = ("", parts[0], "") if len(parts) == 1 else (parts[0], parts[1], "".join(parts[2:]))
     target = clean_target(target, text)
     settings = _options(words, text)
     if not source:
-        return Mount("volume", "", target, anonymous=True, written="", **settings)
+        return Mount("volume", "", target, anonymous=True, **settings)
     if source.startswith((".", "~")):
         source = str(Path(source).expanduser().absolute())
     if source.startswith("/"):
