@@ -69,18 +69,33 @@ class Shared:
         stale = {f"cgroup {path}" for path in suspects if path.is_dir() and not _has_processes(path)}
         found = [f"new: {line}" for line in sorted(extra) if not line.startswith("cgroup ") or line in stale]
         found += [f"gone: {line}" for line in sorted(before.objects - self.objects) if not line.startswith("cgroup ")]
-        return found + [f"process {pid}" for pid in processes_of(session)]
+        deadline = time.monotonic() + 2
+        while (left := list(processes_of(session))) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found + [f"process {pid} {_arguments(pid)}" for pid in left]
 
 
 def processes_of(session: str) -> Iterator[int]:
-    """Pids of other processes whose environment or arguments carry the session's mark."""
+    """Pids of other processes whose environment or arguments carry the session's mark.
+
+    Python's own helper of ``multiprocessing`` ends with the pytest process that started it.
+    """
     mark = session.encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            if mark in (entry / "environ").read_bytes() or mark in (entry / "cmdline").read_bytes():
+            arguments = (entry / "cmdline").read_bytes()
+            if b"multiprocessing.resource_tracker" in arguments:
+                continue
+            if mark in arguments or mark in (entry / "environ").read_bytes():
                 yield int(entry.name)
+
+
+def _arguments(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
 
 
 def cgroups_of(database: Path) -> list[str]:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import EngineError, HostError
+from engine.state.reserve import Reserve
 from engine.state.schema import MIGRATIONS
 
 BUSY_TIMEOUT_S = 30.0
@@ -34,6 +35,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._reserve = Reserve(path.with_suffix(".reserve"))
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
@@ -45,6 +47,7 @@ class Database:
             return cached
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+            self._reserve.balance()
             connection = sqlite3.connect(
                 self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
@@ -94,8 +97,9 @@ class Database:
             yield connection
             return
         try:
+            self._reserve.balance()
             connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
+        except (OSError, sqlite3.OperationalError) as error:
             raise HostError("starting a state transaction", error, remedy="see whether the disk is full") from error
         try:
             yield connection

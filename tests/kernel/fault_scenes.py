@@ -81,7 +81,7 @@ def temporary_files(config: Config) -> set[str]:
             continue
         if inside[0] == "blobs" and len(path.name) == 64 and path.parent.name == "sha256":
             continue
-        if inside[0].startswith("state.db") or inside[-1] in ("oci-layout", "index.json"):
+        if inside[0].startswith("state.") or inside[-1] in ("oci-layout", "index.json"):
             continue
         found.add(str(path.relative_to(config.data_root)))
     return found

@@ -24,13 +24,6 @@ pytestmark = pytest.mark.kernel
 HALF_MADE = ("addresses", "ports", "journal", "mounts", "namespaces", "containers", "container_directories")
 
 
-@pytest.fixture
-def scene(cli: Command, config: Config) -> Scene:
-    """After one container has come and gone: the busybox image, the default networks, nothing else."""
-    cli("run", "--rm", "busybox", "true", check=0)
-    return Scene.observe(config)
-
-
 def assert_whole(config: Config) -> None:
     """Every row has its files and every file has its row."""
     now = Scene.observe(config)
@@ -182,18 +175,39 @@ def test_a_load_killed_half_way(cli: Command, config: Config, scene: Scene, tmp_
 
 
 def test_the_exit_hook_killed(cli: Command, config: Config, scene: Scene, engine: Engine) -> None:
+    def hooks() -> list[int]:
+        # conmon has the hook's whole command line among its own arguments.
+        return [pid for pid in processes("exit_hook", id) if pid not in set(processes("--exit-command", id))]
+
     id = cli("run", "-d", "-p", "8088:80", "busybox", "sleep", "1000", check=0).stdout.strip()
     pid = int(cli("inspect", "-f", "{{.State.Pid}}", id, check=0).stdout)
     with engine.locks.hold("container", id):
         os.kill(pid, signal.SIGKILL)
         # The hook waits for our lock: it is killed before it could do anything.
-        wait_until(lambda: list(processes("exit_hook", id)), "conmon calls the exit hook")
-        for hook in processes("exit_hook", id):
+        wait_until(hooks, "conmon calls the exit hook")
+        for hook in hooks():
             os.kill(hook, signal.SIGKILL)
-        wait_until(lambda: not list(processes("exit_hook", id)), "the hook is dead")
+        wait_until(lambda: not hooks(), "the hook is dead")
 
+    assert_exited(cli, config, scene, id, 137)
+
+
+def test_conmon_killed(cli: Command, config: Config, scene: Scene, engine: Engine) -> None:
+    id = cli("run", "-d", "-p", "8088:80", "busybox", "sleep", "1000", check=0).stdout.strip()
+    pid = int(cli("inspect", "-f", "{{.State.Pid}}", id, check=0).stdout)
+    for conmon in processes("--exit-command", id):
+        os.kill(conmon, signal.SIGKILL)
+    # Nobody watches the container now; it is found out by the next one who asks.
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{pid}/root").exists(), "the container's process is gone")
+
+    assert_exited(cli, config, scene, id, 255)
+
+
+def assert_exited(cli: Command, config: Config, scene: Scene, id: str, code: int) -> None:
+    """The container is listed as ended with ``code``, and nothing of its run is left."""
     listed = cli("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Status}}", check=0).stdout
-    assert listed.startswith(f"{id} Exited (137)"), listed
+    assert listed.startswith(f"{id} Exited ({code})"), listed
     left = Scene.observe(config).beyond(scene)
     assert set(left) <= {"containers", "container_directories", "layer_directories"}, left
     cli("rm", id, check=0)

@@ -15,13 +15,6 @@ from tests.kernel.fault_scenes import Scene, assert_told_well
 pytestmark = pytest.mark.kernel
 
 
-@pytest.fixture
-def scene(cli: Command, config: Config) -> Scene:
-    """After one container has come and gone: the busybox image, the default networks, nothing else."""
-    cli("run", "--rm", "busybox", "true", check=0)
-    return Scene.observe(config)
-
-
 def refused(cli: Command, config: Config, scene: Scene, arguments: list[str], code: int, *words: str) -> str:
     """Run it; it must end with ``code``, say all the ``words``, give a remedy and leave nothing."""
     result = cli(*arguments)
@@ -37,7 +30,7 @@ def refused(cli: Command, config: Config, scene: Scene, arguments: list[str], co
     ("arguments", "words"),
     [
         (["run", "nosuchimage", "true"], ["nosuchimage"]),
-        (["create", "Bad/Name"], ["repository name must be lowercase"]),
+        (["create", "Bad/Name"], ["must be lowercase", "bad/name"]),
         (["run", "--name", "bad name", "busybox"], ["bad name"]),
         (["run", "-p", "99999:80", "busybox"], ["99999"]),
         (["run", "-p", "a:b", "busybox"], ["a:b"]),
