@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from dataclasses import dataclass
 
 from engine.errors import HostError, InvalidInput
@@ -85,8 +84,12 @@ def installed() -> tuple[Backend, ...]:
 
 def find(program: str) -> str | None:
     """Absolute path of ``program``; also looks where a user's PATH does not reach."""
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_DIRECTORIES))
-    return shutil.which(program, path=path)
+    # shutil.which would do, but importing shutil loads three compression libraries.
+    for directory in (*os.environ.get("PATH", os.defpath).split(os.pathsep), *_SYSTEM_DIRECTORIES):
+        path = os.path.join(directory, program)  # noqa: PTH118 - a Path for each is slow
+        if directory and os.access(path, os.X_OK):
+            return path
+    return None
 
 
 def _of_name(name: str, *, plain: bool) -> Backend | None:

@@ -124,7 +124,7 @@ class Firewall:
     def observe(self) -> RuleSet:
         """The rules both backends hold now, in packet order, with counters, rates, meanings and owners.
 
-        For the console's sampler, one caller at a time; rates are those since its call before.
+        For the console's sampler: rates are those since the call before, whoever made it.
         """
         return self._observer.observe(self.owners(), self.remembered())
 

@@ -77,11 +77,6 @@ class Chain:
     packets: int = 0
     bytes: int = 0
 
-    @property
-    def built_in(self) -> bool:
-        """True if the kernel itself calls this chain."""
-        return bool(self.policy)
-
 
 @dataclass(frozen=True)
 class Table:

@@ -4,11 +4,12 @@ Owns the picture: chains by hook, counters and rates, what each rule means and w
 a table by reading it. It does not decide what is wrong; it shows.
 
 A refresh is cheap: while the generation of nf_tables stands still only the counters are fetched, and texts already
-explained are not explained again. An observer belongs to one sampler at a time.
+explained are not explained again.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -127,12 +128,18 @@ class RuleObserver:
         self._generation = 0
         self._texts: dict[str, tuple[Table, ...]] = {}
         self._last = RuleSet()
+        self._guard = threading.Lock()
 
     def observe(self, owners: Owners = NOBODY, placed: Collection[SharedRule] = ()) -> RuleSet:
         """The rule sets now; what cannot be read is among the ``troubles`` instead of an error.
 
         ``placed`` are the rules the engine has on record in chains it shares with others.
         """
+        with self._guard:
+            self._last = self._observe(owners, placed)
+            return self._last
+
+    def _observe(self, owners: Owners, placed: Collection[SharedRule]) -> RuleSet:
         taken = time.monotonic()
         tables: dict[str, tuple[Table, ...]] = {}
         troubles: list[str] = []
@@ -144,8 +151,7 @@ class RuleObserver:
         held = {name: found for name, found in tables.items() if any(table.chains for table in found)}
         self._painter.prepare(owners, placed, self._last, taken)
         chains = tuple(_in_packet_order(held, self._painter))
-        self._last = RuleSet(taken, self._generation, tuple(held), chains, tuple(troubles))
-        return self._last
+        return RuleSet(taken, self._generation, tuple(held), chains, tuple(troubles))
 
     def _read(self, source: backends.Backend) -> tuple[Table, ...]:
         if source.name == backends.LEGACY:

@@ -287,11 +287,14 @@ def test_two_programs_at_once_end_with_the_rules_of_both(config: Config, firewal
     assert firewall.remembered() == layout([docker0(2, 3)]).passing_rules()
 
 
-def test_the_lock_of_legacy_iptables_held_by_another_program_is_named(config: Config) -> None:
+def test_the_lock_of_legacy_iptables_held_by_another_program_is_named(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "LOCK_WAIT_S", 1)
     firewall = make(replace(config, firewall="legacy"))
     with Path("/run/xtables.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(backends.LockTaken, match=r"another program has held the xtables lock for 5 s") as refusal:
+        with pytest.raises(backends.LockTaken, match=r"another program has held the xtables lock for 1 s") as refusal:
             firewall.sync([docker0(2)])
         assert "fuser" in refusal.value.remedy
     assert firewall.sync([docker0(2)])
