@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from engine.errors import HostError, InvalidInput
 from engine.host import processes
@@ -25,8 +25,7 @@ _INSTALL = "install the iptables package, or run ./bootstrap setup"
 _SYSTEM_DIRECTORIES = ("/usr/sbin", "/sbin", "/usr/local/sbin")
 
 
-@dataclass(frozen=True)
-class Backend:
+class Backend(NamedTuple):
     """One world: its name and the absolute paths of its two programs."""
 
     name: str

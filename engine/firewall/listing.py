@@ -7,7 +7,7 @@ it is on the path of every container start, so it looks at the first character o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from engine.errors import HostError
 
@@ -17,8 +17,7 @@ ENGINE_TABLES = ("raw", "filter", "nat")
 _NATIVE = "is incompatible, use 'nft' tool."
 
 
-@dataclass(frozen=True)
-class ListedChain:
+class ListedChain(NamedTuple):
     """One chain as ``iptables-save`` lists it: its policy (``-`` for a chain somebody made) and its rules' texts."""
 
     policy: str

@@ -1,13 +1,16 @@
-"""The words of the firewall: what the engine wants (bridges, endpoints, port maps) and what the kernel has (tables,
-chains, rules).
+"""What the engine wants of the firewall: bridges with endpoints and port maps, and the chain layout made of them.
 
-Owns frozen data only. Never reads or writes the kernel; rule text is always exactly what ``iptables-save`` prints,
+Owns immutable data only. Never reads or writes the kernel; rule text is always exactly what ``iptables-save`` prints,
 because that one spelling is what plans compare, what the state database remembers and what the console shows.
+
+What does not leave the firewall is a NamedTuple, here and in the modules that plan and write: to define a frozen
+dataclass takes half a millisecond, and every command and every exit hook begins by importing these.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 ANY_ADDRESS = "0.0.0.0"
 
@@ -53,45 +56,7 @@ class BridgeSpec:
     endpoints: tuple[EndpointSpec, ...] = ()
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One rule of a chain: its text without ``-A CHAIN ``, its place in the chain (from 1) and what it has counted."""
-
-    text: str
-    number: int = 0
-    packets: int = 0
-    bytes: int = 0
-
-
-@dataclass(frozen=True)
-class Chain:
-    """One chain and its rules in order.
-
-    ``policy`` is ``ACCEPT`` or ``DROP`` for a built-in chain and empty for a chain somebody made; the counters are
-    those of the policy.
-    """
-
-    name: str
-    policy: str = ""
-    rules: tuple[Rule, ...] = ()
-    packets: int = 0
-    bytes: int = 0
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table of one backend, chains in the order in which the backend lists them."""
-
-    name: str
-    chains: tuple[Chain, ...] = ()
-
-    def chain(self, name: str) -> Chain | None:
-        """The chain of that name, if the table has it."""
-        return next((chain for chain in self.chains if chain.name == name), None)
-
-
-@dataclass(frozen=True)
-class SharedRule:
+class SharedRule(NamedTuple):
     """A rule of ours in a chain that is not ours alone (``PREROUTING``, ``POSTROUTING`` …)."""
 
     table: str
@@ -99,8 +64,7 @@ class SharedRule:
     rule: str
 
 
-@dataclass(frozen=True)
-class ChainLayout:
+class ChainLayout(NamedTuple):
     """What the engine wants in one chain.
 
     ``owned`` is true if the chain is the engine's alone: it then holds exactly ``head`` followed by ``tail``. In a
@@ -125,8 +89,7 @@ class ChainLayout:
         return self.head + self.tail
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Everything the engine wants in the rule set, chain by chain, tables in the order in which they are set up.
 
     ``establish`` is false if nothing needs the rules any more: what is there is reduced to the layout, and nothing is

@@ -21,8 +21,9 @@ from engine.errors import HostError
 from engine.firewall import backends, nftables
 from engine.firewall.docker_chains import chain_names
 from engine.firewall.meaning import NOBODY, Meaning, Owners, explain
-from engine.firewall.model import Chain, Rule, SharedRule, Table
+from engine.firewall.model import SharedRule
 from engine.firewall.parse import RuleSyntaxError, parse_rule, parse_save
+from engine.firewall.tables import Chain, Rule, Table
 
 PACKET_ORDER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("PREROUTING", ("raw", "mangle", "nat")),

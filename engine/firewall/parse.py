@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from engine.firewall.listing import logical_lines
-from engine.firewall.model import Chain, Rule, Table
+from engine.firewall.tables import Chain, Rule, Table
 
 _ESCAPED = frozenset("\"\\'")
 _TEXT_OPTIONS = frozenset(

@@ -10,22 +10,20 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from engine.firewall.listing import ENGINE_TABLES, Listing
 from engine.firewall.model import ChainLayout, Layout, SharedRule
 
 
-@dataclass(frozen=True)
-class TableChange:
+class TableChange(NamedTuple):
     """Commands for one table, committed together."""
 
     table: str
     commands: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Removal:
+class Removal(NamedTuple):
     """A rule to be removed, by its place in the listing (``number`` counts from 1), and the command that does it."""
 
     table: str
@@ -34,8 +32,7 @@ class Removal:
     command: str
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """A change of the rule set; an empty plan means the kernel has what is wanted.
 
     ``removals`` are those of its commands that remove a rule. ``remember`` are rules that must be on record before
@@ -45,8 +42,8 @@ class Plan:
     backend: str = ""
     changes: tuple[TableChange, ...] = ()
     removals: tuple[Removal, ...] = ()
-    remember: frozenset[SharedRule] = field(default=frozenset())
-    forget: frozenset[SharedRule] = field(default=frozenset())
+    remember: frozenset[SharedRule] = frozenset()
+    forget: frozenset[SharedRule] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.changes)

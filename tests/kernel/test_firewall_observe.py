@@ -155,7 +155,7 @@ def test_while_the_generation_stands_only_counters_are_fetched(config: Config, t
     source = firewall.backend
     observer = RuleObserver([source])
     first = observer.observe()
-    observer._sources = (replace(source, save=str(tmp_path / "must-not-run")),)
+    observer._sources = (source._replace(save=str(tmp_path / "must-not-run")),)
     send(9, 4)
     second = observer.observe()
     assert second.troubles == ()

@@ -104,7 +104,7 @@ def test_without_a_bridge_no_table_comes_into_being(firewall: Firewall) -> None:
 
 def test_an_empty_plan_runs_no_restore(firewall: Firewall, tmp_path: Path) -> None:
     firewall.sync([docker0(2)])
-    broken = replace(firewall.backend, restore=str(tmp_path / "must-not-run"))
+    broken = firewall.backend._replace(restore=str(tmp_path / "must-not-run"))
     firewall.__dict__["backend"] = broken
     assert not firewall.sync([docker0(2)])
     with pytest.raises(HostError):
@@ -114,7 +114,7 @@ def test_an_empty_plan_runs_no_restore(firewall: Firewall, tmp_path: Path) -> No
 def test_rules_go_in_one_step_without_a_restore(config: Config, tmp_path: Path) -> None:
     firewall = make(replace(config, firewall="nft"))
     firewall.sync([docker0(2, 3)])
-    firewall.__dict__["backend"] = replace(firewall.backend, restore=str(tmp_path / "must-not-run"))
+    firewall.__dict__["backend"] = firewall.backend._replace(restore=str(tmp_path / "must-not-run"))
     generation = firewall._generation()
     assert firewall.sync([docker0(3)]).only_removes
     assert firewall._generation() == generation + 1
@@ -225,7 +225,7 @@ def test_what_a_killed_process_left_behind_is_removed_by_the_next(config: Config
     with firewall._database.transaction():
         firewall._remember(plan.remember)
     # Only the first table was committed when the process died.
-    firewall.backend.apply(replace(plan, changes=plan.changes[:1]).script())
+    firewall.backend.apply(plan._replace(changes=plan.changes[:1]).script())
     assert tables(firewall) != before
     make(config).sync([docker0(2)])
     assert tables(firewall) == before

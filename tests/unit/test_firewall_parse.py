@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.firewall.model import Chain, Rule, Table
 from engine.firewall.parse import Match, Option, RuleSyntaxError, Specification, Value, parse_rule, parse_save, words
+from engine.firewall.tables import Chain, Rule, Table
 
 pytestmark = pytest.mark.unit
 
