@@ -162,7 +162,7 @@ def mounts(attrs: Mapping[str, Any]) -> list[TextLine]:
     lines = [
         TextLine(
             plain(
-                f"{each.get('Type', ''):<7} {each.get('Name') or each.get('Source', '')} on {each.get('Destination', '')}"
+                f"{each.get('Type', ''):<7} {each.get('Name') or each.get('Source', '')} on {each.get('Destination')}"
                 f"  {'read-write' if each.get('RW', True) else 'read-only'}",
                 lines=False,
             )

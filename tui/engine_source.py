@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -74,12 +74,14 @@ class EngineSource:
     # containers
 
     def _containers(self, engine: Engine, previous: feed.Snapshot) -> tuple[feed.ContainerRow, ...]:
-        rows = tuple(self._container(engine, each) for each in engine.containers.summaries(all=True))
+        summaries = engine.containers.summaries(all=True)
+        names = {each.id: each.name for each in summaries}
+        rows = tuple(self._container(engine, each, names) for each in summaries)
         alive = {row.id for row in rows if row.state == "running"}
         self._cpu = {id: figures for id, figures in self._cpu.items() if id in alive}
         return rows
 
-    def _container(self, engine: Engine, summary: ContainerSummary) -> feed.ContainerRow:
+    def _container(self, engine: Engine, summary: ContainerSummary, names: Mapping[str, str]) -> feed.ContainerRow:
         cpu, memory = self._usage(engine, summary.id) if summary.state in ("running", "paused") else (None, None)
         return feed.ContainerRow(
             id=summary.id,
@@ -92,7 +94,7 @@ class EngineSource:
             started=seconds(summary.started_at),
             finished=seconds(summary.finished_at),
             ports=ports(summary.ports),
-            network=line(summary.network_mode),
+            network=line(network_mode(summary.network_mode, names)),
             address=summary.address,
             health="unhealthy"
             if "(unhealthy)" in summary.status
@@ -220,6 +222,12 @@ class EngineSource:
             for event in engine.events.since(max(0, last - LATEST_EVENTS))
         )
         return feed.System(platform.node(), tuple(figures), events)
+
+
+def network_mode(mode: str, names: Mapping[str, str]) -> str:
+    """The mode with the joined container's name instead of its id."""
+    kind, colon, other = mode.partition(":")
+    return f"{kind}:{names.get(other, other[:12])}" if colon else mode
 
 
 def ports(docker: str) -> str:

@@ -18,7 +18,7 @@ _NUMBERS = count(1)
 
 @dataclass
 class Job:
-    """One piece of work: ``title`` says what is being done (``stopping web``), ``command`` how the command line does it.
+    """One piece of work: ``title`` says what is being done (``stopping web``), ``command`` how a shell does it.
 
     ``progress`` may be set by the work itself and is shown behind the title. Setting ``cancel`` asks it to stop.
     """

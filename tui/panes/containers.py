@@ -32,6 +32,7 @@ class ContainersPane(Pane):
                 Column("state", "", 1),
                 Column("name", "NAME", 12, flex=3, limit=30),
                 Column("status", "STATUS", 10),
+                Column("cpu", "CPU", 6, rank=2, align="right"),
                 Column("ports", "PORTS", 11, flex=2, rank=1, limit=24),
             )
         return (
@@ -76,7 +77,7 @@ class ContainersPane(Pane):
         }
         if value.health == "unhealthy":
             cells["status"] = Cell(cells["status"].text, "bad")
-        return Row(item.key, tuple(cells[column.id] for column in self.columns(self.listing.size.width - 1)))
+        return Row(item.key, tuple(cells[column.id] for column in self.columns(self.listing.size.width - 2)))
 
     def summary(self, snapshot: Snapshot) -> list[Cell]:
         running = sum(1 for row in snapshot.containers if row.state == "running")

@@ -45,9 +45,9 @@ class FirewallPane(Pane):
             Column("packets", "PKTS", 7, rank=3, align="right"),
             Column("rate", "PKT/S", 5, align="right"),
             Column("bar", "", _BAR, rank=4),
-            Column("meaning", "MEANING", 20, flex=4, limit=64),
-            Column("owner", "OWNER", 10, rank=2, flex=1, limit=20),
-            Column("text", "RULE", 44, flex=5, rank=5),
+            Column("meaning", "MEANING", 30, flex=8, limit=72),
+            Column("owner", "OWNER", 10, rank=5, flex=1, limit=20),
+            Column("text", "RULE", 34, flex=3, rank=6),
         )
 
     def objects(self, snapshot: Snapshot) -> list[Item]:
@@ -86,12 +86,12 @@ class FirewallPane(Pane):
             "owner": Cell(rule.owner, "quiet"),
             "text": Cell(rule.text, "faint"),
         }
-        return Row(item.key, tuple(cells[column.id] for column in self.columns(self.listing.size.width - 1)))
+        return Row(item.key, tuple(cells[column.id] for column in self.columns(self.listing.size.width - 2)))
 
     def _heading(self, key: str, rule: RuleRow) -> Row:
         cells = [Cell(f"{rule.table} ", "dim"), Cell(rule.chain, "key")]
         if rule.number == 0:
-            tone = "bad" if rule.verdict == "drop" else "dim"
+            tone = "warn" if rule.verdict == "drop" else "dim"
             cells.append(Cell(f"  policy {rule.verdict.upper()}", tone))
             cells.append(Cell(f"  {wording.count(rule.packets)} packets", "faint"))
         elif rule.hook:

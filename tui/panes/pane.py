@@ -129,9 +129,9 @@ class Pane(Vertical, inherit_bindings=False):
         width = self.listing.size.width
         if width <= 1:
             return
-        columns = tuple(self.columns(width - 1))
+        columns = tuple(self.columns(width - 2))
         self.listing.set_columns(columns)
-        widths = {columns[index].id: size for index, size in fit_columns(columns, width - 1)}
+        widths = {columns[index].id: size for index, size in fit_columns(columns, width - 2)}
         every = self.objects(self.snapshot)
         self.total = sum(1 for item in every if not item.heading)
         kept = self.select(every)

@@ -31,7 +31,7 @@ class TopologyPane(Pane):
                 Column("port", "PORT", 20),
                 Column("container", "CONTAINER", 10, flex=3, limit=28),
                 Column("address", "ADDRESS", 14, rank=1),
-                Column("inside", "INSIDE", 7, flex=1, rank=4, limit=16),
+                Column("inside", "INSIDE", 9, rank=4),
                 Column("received", "RX/S", 5, rank=2, align="right"),
                 Column("sent", "TX/S", 5, rank=2, align="right"),
                 Column("dropped", "DROPS", 5, rank=5, align="right"),
@@ -42,7 +42,7 @@ class TopologyPane(Pane):
             Column("address", "ADDRESS", 12, rank=1),
             Column("port", "PORT", 11, rank=4),
             Column("state", "STATE", 6),
-            Column("published", "PUBLISHED", 16, flex=2, limit=36),
+            Column("published", "PUBLISHED", 12, flex=2, limit=36),
             Column("received", "RX/S", 5, rank=3, align="right"),
             Column("sent", "TX/S", 5, rank=3, align="right"),
         )
@@ -60,10 +60,10 @@ class TopologyPane(Pane):
             return
         kept = {item.key for item in self.select(self.objects(self.snapshot))}
         self.items = {item.key: item for item in self.objects(self.snapshot) if item.key in kept}
-        self.listing.set_columns(self.columns(width - 1))
+        self.listing.set_columns(self.columns(width - 2))
         self.listing.empty = self._empty_words(bool(self.snapshot.topology.bridges))
         glyphs: Glyphs = self.app.glyphs  # type: ignore[attr-defined]
-        drawing = picture if width - 1 >= WIDE else tree
+        drawing = picture if width - 2 >= WIDE else tree
         self.listing.set_rows(drawing(self.snapshot.topology, kept, glyphs))
         self.paint_head()
 
@@ -102,13 +102,14 @@ def _name(port: PortRow) -> Cell:
 
 
 def _published(published: Sequence[Published], glyphs: Glyphs) -> str:
-    """``17000→27017/tcp +2``"""
+    """``17000→27017 +2``; tcp goes without saying."""
     if not published:
         return ""
     first = published[0]
     host = f"{first.host_ip}:" if first.host_ip else ""
     more = f" +{len(published) - 1}" if len(published) > 1 else ""
-    return f"{host}{first.host_port}{glyphs.arrow}{first.container_port}/{first.protocol}{more}"
+    protocol = f"/{first.protocol}" if first.protocol != "tcp" else ""
+    return f"{host}{first.host_port}{glyphs.arrow}{first.container_port}{protocol}{more}"
 
 
 def _flow(value: float) -> Cell:
@@ -217,7 +218,7 @@ def picture(topology: Topology, kept: set[str], glyphs: Glyphs) -> list[Row]:
             ]
         else:
             cells += [Cell(""), Cell(""), Cell("")]
-        cells.append(Cell(f":{opened.container_port}/{opened.protocol}" if opened else "", "quiet"))
+        cells.append(Cell(_inside(opened), "quiet"))
         if end is not None:
             cells += [
                 _flow(end.received),
@@ -231,6 +232,13 @@ def picture(topology: Topology, kept: set[str], glyphs: Glyphs) -> list[Row]:
             rows.append(Row(f"{key}/gap", (Cell(""), rail), selectable=False))
     rows += _others(topology, glyphs)
     return rows
+
+
+def _inside(published: Published | None) -> str:
+    """The container's side of a published port; tcp goes without saying."""
+    if published is None:
+        return ""
+    return f":{published.container_port}" + (f"/{published.protocol}" if published.protocol != "tcp" else "")
 
 
 def _outside(rows: Sequence[OutsideRow]) -> list[Cell]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tui.app import Console
 
 SHOWN = 10
+TEXT_WIDTH = 50  # fits the dialog at 60 columns, the narrowest there is
 
 
 class Question(LineWidget, can_focus=True, inherit_bindings=False):
@@ -70,12 +72,13 @@ class ConfirmScreen(ModalScreen[bool], inherit_bindings=False):
 
     def __init__(self, verb: str, names: Sequence[str], warning: str) -> None:
         super().__init__()
-        many = f"{len(names)} objects" if len(names) != 1 else ""
-        lines = [(f"{verb.capitalize()} {many}".strip() + "?", "title"), ("", "text")]
+        many = f"these {len(names)}" if len(names) != 1 else "this one"
+        lines = [(f"{verb.capitalize()} {many}?", "title"), ("", "text")]
         lines += [(f"  {shorten(plain(name, lines=False), 56)}", "text") for name in names[:SHOWN]]
         if len(names) > SHOWN:
             lines.append((f"  and {len(names) - SHOWN} more", "dim"))
-        lines += [("", "text"), (warning[:1].upper() + warning[1:] + ".", "dim")]
+        words = plain(warning[:1].upper() + warning[1:], lines=False) + "."
+        lines += [("", "text"), *((part, "dim") for part in textwrap.wrap(words, TEXT_WIDTH))]
         self.question = Question(lines, verb)
 
     def compose(self) -> ComposeResult:

@@ -59,7 +59,7 @@ class DetailScreen(Screen[None], inherit_bindings=False):
     def prompt_closed(self) -> None:
         """The search line is gone: back to the text."""
         self.detail.text.focus()
-        self.paint_hints()
+        self.call_after_refresh(self.paint_hints)
 
     def paint_hints(self) -> None:
         """The hints row: the way back first."""

@@ -45,7 +45,7 @@ class FormInput(Input):
     """An input whose enter, tab, arrows and escape belong to the form."""
 
     DEFAULT_CSS = """
-    FormInput, FormInput:focus { 
+    FormInput, FormInput:focus {
         border: none; height: 1; padding: 0 1; width: 1fr; color: $foreground; background: $panel;
     }
     FormInput:focus { background: $primary 25%; }

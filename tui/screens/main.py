@@ -106,6 +106,11 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.rearrange()
         self.focus_view()
 
+    def on_screen_resume(self) -> None:
+        """In front again: what happened meanwhile is told by the rows at the bottom."""
+        self.app.paint_journal()
+        self.paint_hints()
+
     # layout
 
     def on_resize(self, event: events.Resize) -> None:
@@ -279,4 +284,4 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def prompt_closed(self) -> None:
         """The filter or command line is gone: back to the list."""
         self.focus_view()
-        self.paint_hints()
+        self.call_after_refresh(self.paint_hints)

@@ -81,7 +81,7 @@ class TextScreen(Screen[None], inherit_bindings=False):
     def prompt_closed(self) -> None:
         """The search line is gone: back to the text."""
         self.text.focus()
-        self.paint_hints()
+        self.call_after_refresh(self.paint_hints)
 
     def on_descendant_focus(self) -> None:
         self.paint_head()

@@ -132,7 +132,7 @@ def background(console: Console, words: Sequence[str]) -> None:
             from engine.errors import EngineError
 
             raise EngineError(last.removeprefix("pilothouse: ") or f"exit code {code}")
-        return last if lines == 1 else f":{shlex.join(words)} done"
+        return last if lines == 1 else f"{shlex.join(words)}: {lines} lines" if lines else f"{shlex.join(words)}: done"
 
     console.submit(f":{shlex.join(words)}", work, command=command)
 

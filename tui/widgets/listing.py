@@ -196,7 +196,7 @@ class Listing(Painter, ScrollView, can_focus=True, inherit_bindings=False):
     # painting
 
     def _lay_out(self) -> None:
-        self.layout_now = fit_columns(self.columns, max(1, self.size.width - 1)) if self.columns else []
+        self.layout_now = fit_columns(self.columns, max(1, self.size.width - 2)) if self.columns else []
         self._strips.clear()
         self.refresh()
         self.post_message(self.Painted(self))
