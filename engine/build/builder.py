@@ -154,7 +154,7 @@ class Builder:
         if image is None or execution.made:
             planned = operation.stage_image(execution.document, names=names)
             image = self._register(operation, execution, planned)
-            cache.store(image.id, execution.layers, result)
+            self._remember(image, execution, result)
             return image
         missing = [name for name in names if name not in image.names]
         for name in missing:
@@ -167,10 +167,18 @@ class Builder:
             return
         try:
             image = self._register(operation, execution, operation.stage_image(execution.document))
-            BuildCache(self._engine.database).store(image.id, execution.layers)
+            self._remember(image, execution)
         except (EngineError, OSError, _Overtaken):
             # The cache is a convenience: the error that ended the build is the one to tell.
             return
+
+    def _remember(self, image: Image, execution: Execution, result: str = "") -> None:
+        """Fill the cache; what earlier failed builds left only for the cache's sake goes once it is here too."""
+        for spent in BuildCache(self._engine.database).store(image.id, execution.layers, result):
+            try:
+                self._engine.images.remove(spent, prune=False)
+            except EngineError:
+                continue  # a container was made of it, or it has a name by now: it is the user's
 
     def _register(self, operation: Operation, execution: Execution, planned: Planned) -> Image:
         store = self._engine.images.store

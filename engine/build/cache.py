@@ -17,6 +17,7 @@ from engine.build.plan import CopyAction, DirectoryAction, RunAction
 from engine.images.config import ImageConfig
 from engine.state.database import Database, timestamp
 
+_REMAINDER = "remainder:"
 _VERSION = 1  # to be raised when the meaning of a key or of an operation changes
 
 
@@ -101,21 +102,31 @@ class BuildCache:
         )
         return None if row is None else str(row["image"])
 
-    def store(self, image: str, layers: Mapping[str, str], result: str = "") -> None:
+    def store(self, image: str, layers: Mapping[str, str], result: str = "") -> list[str]:
         """Remember that ``image`` holds these results: keys → chain ids, and the key of the image itself.
 
-        The rows go when the image goes; keys that were used again move to the newest image that has them.
+        Without ``result`` it is the remainder of a failed build. The rows go when the image goes; keys that were used
+        again move to the newest image that has them. Returns remainders that hold nothing any more.
         """
         used = timestamp()
         rows = [(key, image, chain, used) for key, chain in layers.items()]
-        if result:
-            rows.append((result, image, "", used))
+        rows.append((result or _REMAINDER + image, image, "", used))
+        marks = ",".join("?" * len(layers))
         with self._database.transaction() as connection:
+            before = connection.execute(
+                f"SELECT DISTINCT image FROM build_cache WHERE key IN ({marks}) AND image <> ?", (*layers, image)
+            ).fetchall()
             connection.executemany(
                 "INSERT INTO build_cache(key, image, chain, used) VALUES(?,?,?,?) ON CONFLICT(key) "
                 "DO UPDATE SET image=excluded.image, chain=excluded.chain, used=excluded.used",
                 rows,
             )
+            return [row["image"] for row in before if self._is_spent(row["image"])]
+
+    def _is_spent(self, image: str) -> bool:
+        """True for the remainder of a failed build all of whose layers another image has."""
+        rows = self._database.all("SELECT key FROM build_cache WHERE image = ?", (image,))
+        return [row["key"] for row in rows] == [_REMAINDER + image]
 
 
 def _digest(fields: Mapping[str, object]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 
 from engine.build import instructions as typed
 from engine.build.arguments import ArgumentError
@@ -90,8 +89,13 @@ def duration(text: str) -> int:
         return 0
     if not pieces or "".join(number + unit for number, unit in pieces) != bare:
         raise ArgumentError(f"time: invalid duration {quote(text)}")
-    total = sum(int(Decimal(number) * _NANOSECONDS[unit]) for number, unit in pieces)
+    total = sum(_nanoseconds(number, _NANOSECONDS[unit]) for number, unit in pieces)
     return -total if text.startswith("-") else total
+
+
+def _nanoseconds(number: str, unit: int) -> int:
+    whole, _, fraction = number.partition(".")
+    return int(whole or 0) * unit + int(fraction.ljust(9, "0")[:9]) * unit // 1_000_000_000
 
 
 def _flags(node: Node, specification: Mapping[str, str]) -> Flags:

@@ -1,12 +1,11 @@
 """Errors of a build, each with its place in the Dockerfile.
 
-Owns the two error classes of the build stages and the text that shows the offending lines. Every stage raises
-through here, so file, line and source are never missing; the wording of the messages is each stage's own.
+Owns the two error classes of the build stages. Every stage raises through here, so file, line and source are never
+missing; the wording of the messages is each stage's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.errors import BuildError, InvalidInput, Unsupported
@@ -20,10 +19,6 @@ class Location:
     start: int
     end: int
     source: str
-
-    def at(self, start: int, end: int, lines: Sequence[str]) -> Location:
-        """The same file, other lines; ``lines`` are all lines of the file."""
-        return Location(self.file, start, end, "\n".join(lines[max(start, 1) - 1 : end]))
 
 
 class DockerfileError(BuildError, InvalidInput):
@@ -66,15 +61,3 @@ def failed(location: Location, message: str, *, remedy: str = "", exit_code: int
         remedy=remedy,
         exit_code=exit_code,
     )
-
-
-def excerpt(error: BuildError) -> str:
-    """The offending lines as docker shows them, or an empty string when the error has no place.
-
-    ``Dockerfile:2``, a rule, the numbered lines marked with ``>>>``, a rule.
-    """
-    if not error.line:
-        return ""
-    rule = "-" * 20
-    marked = [f"{number:4d} | >>> {line}" for number, line in enumerate(error.source.split("\n"), error.line)]
-    return "\n".join([f"{error.file}:{error.line}", rule, *marked, rule])

@@ -5,7 +5,6 @@ Owns keys, types and docker's messages. Values may hold variables, so what they 
 
 from __future__ import annotations
 
-import csv
 import re
 
 from engine.build.arguments import ArgumentError
@@ -22,6 +21,8 @@ _KEYS = (
 
 def parse_mount(text: str) -> Mount:
     """Read one mount (comma-separated, CSV quoting); raises ArgumentError."""
+    import csv
+
     try:
         rows = list(csv.reader([text], strict=True))
     except csv.Error as error:

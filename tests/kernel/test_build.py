@@ -271,7 +271,16 @@ def test_finished_steps_of_a_failed_build_are_not_done_again(engine: Engine, con
     write(context, "FROM busybox\nRUN date +%N > /a\nRUN true\n")
     image, hits = cached(engine, context)
     assert hits == [2] and image.names == ()
+    # What was kept for the cache's sake alone is gone now that the image has it.
+    assert {one.id for one in engine.images.list(all=True)} == {image.id, engine.images.get("busybox").id}
     assert_whole(engine)
+
+
+def test_a_dangling_image_of_the_users_stays(engine: Engine, context: Path) -> None:
+    write(context, "FROM busybox\nRUN date +%N > /a\n")
+    first, _ = cached(engine, context, tags=["app"])
+    second, _ = cached(engine, context, tags=["app"], no_cache=True)
+    assert {first.id, second.id} < {one.id for one in engine.images.list(all=True)}
 
 
 def test_a_mistake_in_the_last_line_runs_nothing(engine: Engine, context: Path) -> None:
