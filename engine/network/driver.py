@@ -9,9 +9,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.network.model import Endpoint, Network
+
+
+@dataclass(frozen=True)
+class Detached:
+    """An endpoint that was cut off.
+
+    ``silent`` is true if it never sent a packet, so that the kernel cannot track a flow of its. ``rest``, if any, is
+    the slow part of its removal, and may run in any thread.
+    """
+
+    silent: bool = True
+    rest: Callable[[], None] | None = None
 
 
 class Driver(ABC):
@@ -47,8 +60,5 @@ class Driver(ABC):
         """Join the namespace at ``netns`` to the network as ``endpoint`` says."""
 
     @abstractmethod
-    def detach(self, endpoint: Endpoint) -> Callable[[], None] | None:
-        """Cut the endpoint off its network: on return its address may be another's.
-
-        What is returned does the slow rest of the removal and may run in any thread.
-        """
+    def detach(self, endpoint: Endpoint) -> Detached:
+        """Cut the endpoint off its network: on return its address may be another's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine.network.driver import Driver
+from engine.network.driver import Detached, Driver
 from engine.network.model import Endpoint, Network
 
 
@@ -31,5 +31,6 @@ class Host(Driver):
     def attach(self, network: Network, endpoint: Endpoint, netns: Path) -> None:
         """The container simply does not get a namespace."""
 
-    def detach(self, endpoint: Endpoint) -> None:
+    def detach(self, endpoint: Endpoint) -> Detached:
         """Nothing was made."""
+        return Detached()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine.network.driver import Driver
+from engine.network.driver import Detached, Driver
 from engine.network.model import Endpoint, Network
 
 
@@ -30,5 +30,6 @@ class Null(Driver):
     def attach(self, network: Network, endpoint: Endpoint, netns: Path) -> None:
         """The namespace stays as it was made: wire it by hand through ``ip netns``."""
 
-    def detach(self, endpoint: Endpoint) -> None:
+    def detach(self, endpoint: Endpoint) -> Detached:
         """Nothing was made."""
+        return Detached()

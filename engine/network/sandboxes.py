@@ -291,15 +291,16 @@ class Sandboxes:
 
         while self._removals and self._removals[0].done:
             attempt(self._removals.popleft().wait)
+        flows: list[str] = []
         for endpoint in endpoints:
-            attempt(lambda endpoint=endpoint: self._detach(endpoint))  # type: ignore[misc]
+            attempt(lambda endpoint=endpoint: self._detach(endpoint, flows))  # type: ignore[misc]
         addressed = [endpoint for endpoint in endpoints if endpoint.address]
         if addressed:
             networks = {network.id: network for network in records.networks(self._database)}
             rules = self.rules(networks[addressed[0].network])
             attempt(lambda: rules.sync(lambda: records.bridges(self._database)))
-        for endpoint in addressed:
-            attempt(lambda endpoint=endpoint: conntrack.flush_address(endpoint.address))  # type: ignore[misc]
+        for address in flows:
+            attempt(lambda address=address: conntrack.flush_address(address))  # type: ignore[misc]
         attempt(lambda: netns.remove(self.path(container)))
         if not errors:
             with self._database.transaction() as connection:
@@ -311,11 +312,13 @@ class Sandboxes:
                     self._journal.close(entry)
         return errors
 
-    def _detach(self, endpoint: Endpoint) -> None:
-        """Cut an endpoint off; nobody has to wait for the slow rest of its removal."""
-        rest = DRIVERS[endpoint.driver].detach(endpoint)
-        if rest is not None:
-            self._removals.append(_Background(rest))
+    def _detach(self, endpoint: Endpoint, flows: list[str]) -> None:
+        """Cut an endpoint off; its address joins ``flows`` if some may be tracked. Nobody waits for the slow rest."""
+        detached = DRIVERS[endpoint.driver].detach(endpoint)
+        if detached.rest is not None:
+            self._removals.append(_Background(detached.rest))
+        if not detached.silent:
+            flows.append(endpoint.address)
 
     def _emit(self, action: str, endpoint: Endpoint) -> None:
         attributes = {"container": endpoint.container, "name": endpoint.network_name, "type": endpoint.driver}

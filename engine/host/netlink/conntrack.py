@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from engine.host import sysctl
 from engine.host.netlink import message
-from engine.host.netlink.connection import NETLINK_NETFILTER, Connection, NetlinkError
+from engine.host.netlink.connection import NETLINK_NETFILTER, Connection, NetlinkError, kept
 
 NFNL_SUBSYS_CTNETLINK = 1
 CT_GET = NFNL_SUBSYS_CTNETLINK << 8 | 1
@@ -74,18 +74,16 @@ def flush_address(address: str) -> int:
     count = int(sysctl.read("net", "netfilter", "nf_conntrack_count") or 0)
     if count == 0:
         return 0
-    with Connection(NETLINK_NETFILTER) as connection:
-        if count < FEW_FLOWS:
-            listed = _list(connection, b"")
-        else:
-            source = message.nested(CTA_TUPLE_IP, message.attribute(CTA_IP_V4_SRC, socket.inet_aton(address)))
-            listed = []
-            for kind, flags in ((CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS), (CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS)):
-                condition = message.nested(CTA_FILTER, message.u32(flags, FILTER_SOURCE))
-                listed += _list(connection, message.nested(kind, source) + condition)
-        return _delete(
-            connection, [entry for entry in listed if address in (entry.original.source, entry.reply.source)]
-        )
+    connection = kept(NETLINK_NETFILTER)
+    if count < FEW_FLOWS:
+        listed = _list(connection, b"")
+    else:
+        source = message.nested(CTA_TUPLE_IP, message.attribute(CTA_IP_V4_SRC, socket.inet_aton(address)))
+        listed = []
+        for kind, flags in ((CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS), (CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS)):
+            condition = message.nested(CTA_FILTER, message.u32(flags, FILTER_SOURCE))
+            listed += _list(connection, message.nested(kind, source) + condition)
+    return _delete(connection, [entry for entry in listed if address in (entry.original.source, entry.reply.source)])
 
 
 def flush_port(protocol: str, address: str, port: int) -> int:
@@ -105,14 +103,14 @@ def flush_port(protocol: str, address: str, port: int) -> int:
     ) + message.nested(CTA_FILTER, message.u32(CTA_FILTER_ORIG_FLAGS, FILTER_PROTOCOL | FILTER_DESTINATION_PORT))
     if sysctl.read("net", "netfilter", "nf_conntrack_count") in (None, "0"):
         return 0
-    with Connection(NETLINK_NETFILTER) as connection:
-        entries = [
-            entry
-            for entry in _list(connection, wanted)
-            if (entry.original.protocol, entry.original.destination_port) == (number, port)
-            and address in ("0.0.0.0", entry.original.destination)
-        ]
-        return _delete(connection, entries)
+    connection = kept(NETLINK_NETFILTER)
+    entries = [
+        entry
+        for entry in _list(connection, wanted)
+        if (entry.original.protocol, entry.original.destination_port) == (number, port)
+        and address in ("0.0.0.0", entry.original.destination)
+    ]
+    return _delete(connection, entries)
 
 
 def dump(connection: Connection) -> list[Entry]:

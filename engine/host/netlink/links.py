@@ -131,10 +131,11 @@ def dump(connection: Connection, *, nsid: int | None = None, counters: bool = Fa
     return [parse(body) for body in connection.dump("listing links", RTM_GETLINK, payload)]
 
 
-def get(connection: Connection, name: str) -> Link | None:
-    """The link of that name, or None."""
+def get(connection: Connection, name: str, *, counters: bool = False) -> Link | None:
+    """The link of that name, or None; ``counters`` fills those in."""
     payload = _INFO.pack(0, 0, 0, 0, 0)
-    payload += message.text(IFLA_IFNAME, name) + message.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    payload += message.text(IFLA_IFNAME, name)
+    payload += message.u32(IFLA_EXT_MASK, 0 if counters else RTEXT_FILTER_SKIP_STATS)
     try:
         return parse(connection.query(f"looking up link {name}", RTM_GETLINK, payload))
     except NetlinkError as error:
