@@ -1,16 +1,16 @@
 """Content by digest: the blobs of an OCI image layout.
 
 Owns ``ROOT/blobs/sha256/*``, ``ROOT/oci-layout`` and the staging directories ``ROOT/staging/TOKEN``. Bytes are
-written to a temporary file, hashed on the way, synced, and renamed; a digest's file is whole or absent. Knows no
-references: what may be deleted is decided by ``engine.images.layers`` and its callers.
+written to a temporary file in a staging directory, hashed on the way, named by their digest, synced, and published by
+a link: a digest's file in the store is whole or absent. Knows no references: what may be deleted is decided by
+``engine.images.layers`` and its callers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,13 +27,9 @@ def digest_of(data: bytes) -> str:
 
 
 class Writer:
-    """One blob being written; ``commit`` gives it its name, leaving the context without it drops the blob.
+    """One blob being written; ``commit`` gives it its name, leaving the context without it drops the blob."""
 
-    ``sync`` is false where someone else makes the bytes durable before they count.
-    """
-
-    def __init__(self, directory: Path, *, sync: bool = True) -> None:
-        self._sync = sync
+    def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
         self._temporary = directory / f".writing-{os.urandom(8).hex()}"
@@ -65,8 +61,6 @@ class Writer:
                 f"content has digest {digest} where {expected} was expected",
                 remedy="the data is damaged or not what its description says: get it again",
             )
-        if self._sync:
-            os.fsync(self._descriptor)
         self._temporary.rename(self._directory / digest.partition(":")[2])
         os.close(self._descriptor)
         self._descriptor = -1
@@ -94,7 +88,7 @@ class Staging:
 
     def writer(self) -> Writer:
         """A writer into this staging area."""
-        return Writer(self.directory, sync=False)
+        return Writer(self.directory)
 
     def put(self, data: bytes) -> str:
         """Store some bytes; their digest."""
@@ -176,30 +170,13 @@ class ContentStore:
         """Make the layout's directories and marker file."""
         self.blobs.mkdir(parents=True, exist_ok=True, mode=0o700)
         marker = self.root / "oci-layout"
-        if not marker.exists():
-            temporary = self.root / f".oci-layout-{os.urandom(4).hex()}"
-            temporary.write_bytes(_LAYOUT)
-            temporary.replace(marker)
+        # Nothing here reads it, and a crash while it is written is mended the next time.
+        if not marker.exists() or marker.read_bytes() != _LAYOUT:
+            marker.write_bytes(_LAYOUT)
 
     def staging(self, token: str) -> Staging:
         """The staging area of the operation ``token``."""
         return Staging(self, token)
-
-    @contextmanager
-    def writer(self) -> Iterator[Writer]:
-        """A writer whose ``commit`` makes the blob visible at once."""
-        self.prepare()
-        with Writer(self.blobs) as writer:
-            yield writer
-
-    def put(self, data: bytes) -> str:
-        """Store some bytes; their digest."""
-        digest = digest_of(data)
-        if not self.has(digest):
-            with self.writer() as writer:
-                writer.write(data)
-                writer.commit(digest)
-        return digest
 
     def path(self, digest: str) -> Path:
         """Where the blob is or would be."""
