@@ -92,7 +92,10 @@ def apply_changes(config: RunConfig, changes: Sequence[str]) -> RunConfig:
             for node in nodes:
                 instruction = convert(node)
                 if not isinstance(instruction, _CHANGES):
-                    raise InvalidInput(f"{node.written.lower()} is not a valid change command")
+                    raise InvalidInput(
+                        f"{node.written.lower()} is not a valid change command",
+                        remedy=f"use one of {', '.join(kind.__name__.upper() for kind in _CHANGES)}",
+                    )
                 scope = Scope(config.env, {}, {}, Rules())
                 if isinstance(instruction, typed.Workdir):
                     config = replace(config, working_dir=working_dir(config, scope.expand(instruction.path)))
