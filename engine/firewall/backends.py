@@ -61,19 +61,27 @@ def choose(setting: str = "auto") -> Backend:
             f"unknown firewall backend {setting!r}: it is auto, {NFT} or {LEGACY}",
             remedy="correct PILOTHOUSE_FIREWALL",
         )
-    iptables = find("iptables")
-    native = LEGACY
-    if iptables:
-        # "iptables v1.8.9 (nf_tables)", "iptables v1.8.9 (legacy)"; before 1.8 there was only the legacy one.
-        version = processes.run(_STEP_FIND, [iptables, "-V"]).stdout
-        native = NFT if b"nf_tables" in version else LEGACY
-    wanted = native if setting == "auto" else setting
-    backend = _of_name(wanted, plain=wanted == native)
+    native = _native()
+    if setting == "auto" and native is None:
+        backend = next(iter(installed()), None)
+    else:
+        wanted = native if setting == "auto" and native else setting
+        backend = _of_name(wanted, plain=wanted == native)
     if backend is None:
         programs = "iptables-save and iptables-restore"
-        what = programs if setting == "auto" else f"the {wanted} variants of {programs}"
+        what = programs if setting == "auto" else f"the {setting} variants of {programs}"
         raise HostError(_STEP_FIND, f"{what} are not installed", remedy=_INSTALL)
     return backend
+
+
+def _native() -> str | None:
+    """The backend of the plain ``iptables``; None when there is no such program."""
+    iptables = find("iptables")
+    if iptables is None:
+        return None
+    # "iptables v1.8.9 (nf_tables)", "iptables v1.8.9 (legacy)"; before 1.8 there was only the legacy one.
+    version = processes.run(_STEP_FIND, [iptables, "-V"]).stdout
+    return NFT if b"nf_tables" in version else LEGACY
 
 
 def installed() -> tuple[Backend, ...]:

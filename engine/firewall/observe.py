@@ -124,7 +124,8 @@ class RuleObserver:
     """Takes rule sets, one after the other."""
 
     def __init__(self, sources: Sequence[backends.Backend] | None = None) -> None:
-        self._sources = backends.installed() if sources is None else tuple(sources)
+        # Where no program names its backend there is only one.
+        self._sources = (backends.installed() or (backends.choose(),)) if sources is None else tuple(sources)
         self._painter = _Painter()
         self._generation = 0
         self._texts: dict[str, tuple[Table, ...]] = {}

@@ -147,6 +147,48 @@ def test_a_kernel_that_refuses_to_remove_directly_is_asked_again_through_iptable
     assert not firewall.plan([docker0(3)])
 
 
+def test_a_change_by_somebody_else_between_looking_and_writing_is_looked_at_again(
+    firewall: Firewall, tmp_path: Path
+) -> None:
+    firewall.sync([docker0(2, 3)])
+    real, stale, once = firewall.backend, tmp_path / "stale", tmp_path / "once"
+    stale.write_text(real.read())
+    once.touch()
+    program = tmp_path / "save"
+    program.write_text(f"#!/bin/sh\nrm {once} 2>/dev/null && exec cat {stale}\nexec {real.save}\n")
+    program.chmod(0o755)
+    firewall.__dict__["backend"] = real._replace(save=str(program))
+    iptables(firewall, "-D", "DOCKER", "1")
+    iptables(firewall, "-D", "DOCKER", "1")
+    assert firewall.sync([docker0(4)])
+    assert not firewall.plan([docker0(4)])
+    assert firewall.remembered() == layout([docker0(4)]).passing_rules()
+
+
+def test_a_refusal_that_stays_is_told_with_the_line(config: Config) -> None:
+    firewall = make(replace(config, firewall="nft"))
+    odd = BridgeSpec("docker0", "172.17.0.0/16", "172.17.0.1", endpoints=(EndpointSpec("172.17.0.999"),))
+    with pytest.raises(HostError, match=r"-A PREROUTING -d 172\.17\.0\.999/32 ! -i docker0 -j DROP"):
+        firewall.sync([odd])
+    # The next sync takes away what the refused one had put on record.
+    firewall.sync([docker0(2)])
+    assert firewall.remembered() == layout([docker0(2)]).passing_rules()
+
+
+def test_without_plain_iptables_an_installed_backend_serves(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("iptables-legacy-save", "iptables-legacy-restore"):
+        path = backends.find(name)
+        assert path is not None
+        (tmp_path / name).symlink_to(Path(path).resolve())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(backends, "_SYSTEM_DIRECTORIES", ())
+    firewall = make(replace(config, firewall="auto"))
+    assert firewall.sync([docker0(2)])
+    assert firewall.backend.name == "legacy"
+
+
 def test_rules_and_counters_of_everything_else_stay(firewall: Firewall) -> None:
     firewall.sync([docker0(2, 3)])
     iptables(
