@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.config import Config
+from engine.containers import chroot
 from engine.errors import CommandNotExecutable, CommandNotFound, EngineError, HostError
 from engine.host import processes
 
@@ -36,6 +37,7 @@ class Runtime:
 
     def __init__(self, config: Config) -> None:
         self.root = config.run_dir / "crun"
+        self._run_dir = config.run_dir
         self._name = config.runtime
         self._path: Path | None = None
 
@@ -49,6 +51,8 @@ class Runtime:
                 if self._name != "crun" or shutil.which(FALLBACK) is None:
                     raise
                 self._path = find_program(FALLBACK, "finding the container runtime")
+            if chroot.is_chroot():
+                self._path = chroot.stand_in(self._path, self._run_dir)
         return self._path
 
     @property
