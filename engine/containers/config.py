@@ -254,14 +254,15 @@ def _number(parse: Any) -> Any:
 
 
 def _port_json(ports: Iterable[PublishedPort]) -> list[list[Any]]:
-    return [[port.host_ip, port.host_port, port.container_port, port.protocol] for port in ports]
+    return [[port.host_ip, port.host_port, port.container_port, port.protocol, port.host_port_end] for port in ports]
 
 
 def _port_objects(rows: Iterable[list[Any]]) -> tuple[PublishedPort, ...]:
     from engine.network.ports import PublishedPort
 
     return tuple(
-        PublishedPort(host_ip=row[0], host_port=row[1], container_port=row[2], protocol=row[3]) for row in rows
+        PublishedPort(host_ip=row[0], host_port=row[1], container_port=row[2], protocol=row[3], host_port_end=row[4])
+        for row in rows
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from engine.containers.config import ContainerConfig
 from engine.errors import InvalidInput, Unsupported
 from engine.firewall.model import PortMap
 from engine.network.ports import PublishedPort, bindings_json, overlap, parse_expose, parse_publish, ports_json
@@ -106,3 +109,9 @@ def test_inspect_shows_requests_and_results_as_docker_does() -> None:
         "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "17001"}, {"HostIp": "127.0.0.1", "HostPort": "17002"}],
         "443/tcp": None,
     }
+
+
+def test_a_stored_request_is_the_request() -> None:
+    published = tuple(port for text in ("80", "127.0.0.1:53:53/udp", "8000-8010:80") for port in parse_publish(text))
+    stored = json.loads(json.dumps(ContainerConfig(image="busybox", ports=published).to_json()))
+    assert ContainerConfig.from_json(stored).ports == published
