@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.containers import names, quantities, sources, stubs
+from engine.containers import capabilities, names, quantities, signals, sources, stubs
 from engine.containers.config import ContainerConfig, merge
 from engine.containers.mounts import Mount
 from engine.containers.record import LOCK, Places, Record
@@ -74,6 +74,9 @@ class Creation:
             raise InvalidInput(
                 "Minimum memory limit allowed is 6MB", remedy="give --memory 6m or more, or leave it out"
             )
+        capabilities.resolve(config.cap_add, config.cap_drop)
+        if config.stop_signal:
+            signals.parse(config.stop_signal)
         mode = config.network_mode
         if mode.startswith("container:"):
             owner = self._engine.containers.records.find(mode.partition(":")[2])

@@ -28,6 +28,16 @@ ARCHITECTURES = {
     "riscv64": ("riscv64", "SCMP_ARCH_RISCV64"),
     "s390x": ("s390x", "SCMP_ARCH_S390X"),
 }
+# What docker's own profile lets a process do only with CAP_SYS_ADMIN; the distributions' profile, made for rootless
+# tools, allows some of it to everybody.
+_ADMIN_CALLS = (
+    "bpf fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr move_mount open_tree "
+    "perf_event_open pivot_root quotactl quotactl_fd setdomainname sethostname setns syslog umount umount2 unshare"
+)
+ADMIN_CALLS = frozenset(_ADMIN_CALLS.split())
+# The namespace flags of clone(2): NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET.
+NAMESPACE_FLAGS = 0x7E020000
+EPERM, ENOSYS = 1, 38
 
 
 def profile_path() -> Path:
@@ -82,8 +92,29 @@ def resolve(
         if call.get("args"):
             rule["args"] = [_argument(each) for each in call["args"]]
         rules.append(rule)
-    resolved["syscalls"] = rules
+    resolved["syscalls"] = rules if "CAP_SYS_ADMIN" in capabilities else _without_namespaces(rules)
     return resolved
+
+
+def _without_namespaces(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """``rules`` as docker has them for a process without CAP_SYS_ADMIN: no mounts, no new namespaces.
+
+    clone passes with none of the namespace flags; clone3 hides its flags from the filter, so it is said not to exist
+    and the C library falls back to clone.
+    """
+    taken = ADMIN_CALLS | {"clone", "clone3"}
+    kept: list[dict[str, Any]] = []
+    for rule in rules:
+        names = [name for name in rule["names"] if name not in taken]
+        if names:
+            kept.append({**rule, "names": names})
+    masked = {"index": 0, "value": NAMESPACE_FLAGS, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+    return [
+        *kept,
+        {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [masked]},
+        {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS},
+        {"names": sorted(ADMIN_CALLS), "action": "SCMP_ACT_ERRNO", "errnoRet": EPERM},
+    ]
 
 
 def _applies(call: Mapping[str, Any], capabilities: Collection[str], word: str, kernel: tuple[int, int]) -> bool:

@@ -259,15 +259,29 @@ def test_a_profile_is_resolved_for_capabilities_architecture_and_kernel() -> Non
     resolved = seccomp.resolve(PROFILE, {"CAP_CHOWN"}, machine="x86_64", kernel=(5, 8))
     assert resolved["architectures"] == ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
     assert resolved["defaultErrnoRet"] == 38
-    assert [(rule["names"], rule["action"]) for rule in resolved["syscalls"]] == [
+    assert [(rule["names"], rule["action"]) for rule in resolved["syscalls"][:2]] == [
         (["read"], "SCMP_ACT_ALLOW"),
-        (["mount"], "SCMP_ACT_ERRNO"),
         (["personality"], "SCMP_ACT_ALLOW"),
     ]
-    assert resolved["syscalls"][2]["args"] == [{"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}]
+    assert resolved["syscalls"][1]["args"] == [{"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}]
     wider = seccomp.resolve(PROFILE, {"CAP_SYS_ADMIN"}, machine="x86_64", kernel=(6, 1))
     assert ["new"] in [rule["names"] for rule in wider["syscalls"]]
     assert "SCMP_ACT_ERRNO" not in [rule["action"] for rule in wider["syscalls"]]
+
+
+def test_without_sys_admin_nobody_mounts_or_makes_namespaces() -> None:
+    loose = {
+        **PROFILE,
+        "syscalls": [{"names": ["read", "mount", "unshare", "clone", "clone3"], "action": "SCMP_ACT_ALLOW"}],
+    }
+    rules = seccomp.resolve(loose, {"CAP_CHOWN"}, machine="x86_64", kernel=(6, 1))["syscalls"]
+    assert rules[0] == {"names": ["read"], "action": "SCMP_ACT_ALLOW"}
+    by_name = {name: rule for rule in rules for name in rule["names"]}
+    assert by_name["clone"]["args"] == [{"index": 0, "value": 2114060288, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]
+    assert (by_name["clone3"]["action"], by_name["clone3"]["errnoRet"]) == ("SCMP_ACT_ERRNO", 38)
+    assert {by_name[name]["errnoRet"] for name in ("mount", "unshare", "setns", "bpf")} == {1}
+    wide = seccomp.resolve(loose, {"CAP_SYS_ADMIN"}, machine="x86_64", kernel=(6, 1))["syscalls"]
+    assert [rule["names"] for rule in wide] == [["read", "mount", "unshare", "clone", "clone3"]]
 
 
 def test_only_whole_filters_are_kept(tmp_path: Path) -> None:
