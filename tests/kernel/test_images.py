@@ -373,11 +373,11 @@ def test_import_of_a_root_file_system(engine: Engine, compressed: bool) -> None:
         out.addfile(info, io.BytesIO(b"hello"))
     data = gzip.compress(plain.getvalue()) if compressed else plain.getvalue()
     image = engine.images.import_tar(
-        io.BytesIO(data), "rootfs:1", ['CMD ["/init"]', "ENV A=1 B='2 3'", "EXPOSE 80 53/udp"], "from a test"
+        io.BytesIO(data), "rootfs:1", ['CMD ["/init"]', "ENV A=1 B='2 3'", "EXPOSE 53/udp 80"], "from a test"
     )
     config = engine.images.config(image.id)
     assert config.config.cmd == ("/init",) and config.config.env == ("A=1", "B=2 3")
-    assert config.config.exposed_ports == ("80/tcp", "53/udp")
+    assert set(config.config.exposed_ports) == {"80/tcp", "53/udp"}
     assert config.history[0].comment == "from a test"
     engine.images.create_directory("c", image)
     assert (engine.driver.mount("c") / "etc/motd").read_text() == "hello"
@@ -388,7 +388,7 @@ def test_import_of_a_root_file_system(engine: Engine, compressed: bool) -> None:
 def test_import_of_nonsense_leaves_nothing(engine: Engine) -> None:
     with pytest.raises(InvalidInput):
         engine.images.import_tar(io.BytesIO(b"this is no archive" * 100), "x")
-    with pytest.raises(InvalidInput, match="RUN is not a valid change command"):
+    with pytest.raises(InvalidInput, match=r"(?i)run is not a valid change command"):
         engine.images.import_tar(io.BytesIO(b""), "x", ["RUN true"])
     assert engine.images.list(all=True) == []
     assert leftovers(engine) == [] if (engine.config.data_root / "blobs/sha256").exists() else True

@@ -74,10 +74,11 @@ def test_the_same_configuration_gives_the_same_bytes() -> None:
 def test_changes_are_applied_to_the_config_member_alone() -> None:
     base = ImageConfig(author="me", config=RunConfig(env=("PATH=/bin",)))
     changed = apply_changes(base, ['CMD ["a", "b"]', "ENV A=1", "LABEL k=v"])
-    assert changed.config == RunConfig(env=("PATH=/bin", "A=1"), cmd=("a", "b"), labels={"k": "v"})
+    config = changed.config
+    assert (config.env, config.cmd, config.labels) == (("PATH=/bin", "A=1"), ("a", "b"), {"k": "v"})
     assert (changed.author, changed.history) == ("me", ())
     assert apply_changes(base, []) is base
-    with pytest.raises(InvalidInput, match="RUN"):
+    with pytest.raises(InvalidInput, match=r"(?i)run"):
         apply_changes(base, ["RUN true"])
 
 
