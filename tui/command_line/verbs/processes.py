@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.errors import EngineError, InvalidInput
+from engine.errors import InvalidInput
 from tui.command_line.grammar import Command
 from tui.command_line.session import Session
 from tui.command_line.verbs.run import environment
 
 if TYPE_CHECKING:
     from engine.containers.container import Container
-
-REFUSED = 125
 
 
 def logs(command: Command, session: Session) -> int:
@@ -37,7 +35,51 @@ def logs(command: Command, session: Session) -> int:
 
 def execute(command: Command, session: Session) -> int:
     """Run a command in a running container; its exit code is ours."""
-    raise NotImplementedError
+    from engine.containers.terminal import Streams
+
+    name, *words = command.operands
+    interactive = command.on("interactive")
+    detached = command.on("detach")
+    if interactive and command.on("tty") and not detached:
+        require_terminal(session)
+    session.out.flush()
+    result = session.containers.get(name).exec(
+        words,
+        tty=command.on("tty"),
+        interactive=interactive,
+        detach=detached,
+        environment=environment(command.all("env")),
+        working_dir=command.text("workdir"),
+        user=command.text("user"),
+        privileged=command.on("privileged"),
+        streams=None if detached else Streams.standard(stdin=interactive),
+        detach_keys=command.text("detach-keys") or None,
+    )
+    return result.exit_code or 0
+
+
+def start_attached(
+    container: Container,
+    session: Session,
+    *,
+    stdin: bool,
+    keys: str = "",
+    proxy_signals: bool = True,
+) -> int:
+    """Start a container with our streams joined to its own; its exit code is ours, 0 after detaching."""
+    from engine.containers.terminal import Streams
+
+    session.out.flush()
+    code = container.attach(
+        Streams.standard(stdin=stdin), start=True, sig_proxy=proxy_signals, detach_keys=keys or None
+    )
+    return code or 0
+
+
+def require_terminal(session: Session) -> None:
+    """docker's refusal of ``-it`` where stdin is none."""
+    if not session.stdin.isatty():
+        raise InvalidInput("the input device is not a TTY", remedy="leave -t out when stdin is a pipe or a file")
 
 
 def _tail(text: str) -> int | None:

@@ -7,11 +7,12 @@ prints: the id with ``-d``, else the container's own output and its exit code.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError, InvalidInput, NotFound
-from tui.command_line.grammar import Command, UsageError, invalid_value
+from tui.command_line.grammar import Command, invalid_value
 from tui.command_line.session import Session
 from tui.command_line.verbs.volumes import pairs
 
@@ -23,30 +24,39 @@ REFUSED = 125
 
 def run(command: Command, session: Session) -> int:
     """Create a container and start it; attached to it unless ``-d``."""
+    from tui.command_line.verbs.processes import require_terminal, start_attached
+
     detached = command.on("detach")
-    if detached and command.on("rm") and command.text("restart") not in ("", "no"):
-        raise UsageError("conflicting options: cannot specify both --restart and --rm", command.verb)
-    if command.on("tty") and command.on("interactive") and not detached and not session.stdin.isatty():
-        raise InvalidInput("the input device is not a TTY", remedy="leave -t out when stdin is a pipe or a file")
+    interactive = command.on("interactive")
+    if interactive and command.on("tty") and not detached and not command.on("dry-run"):
+        require_terminal(session)
     try:
         if command.on("dry-run"):
             return _print_plan(command, session)
         container = _create(command, session)
-        if detached:
-            start_detached(container, remove=command.on("rm"))
-            session.line(container.id)
-            return 0
+        with _removed_on_failure(container, remove=command.on("rm")):
+            if detached:
+                container.start()
+                session.line(container.id)
+                return 0
+            keys = command.text("detach-keys")
+            return start_attached(
+                container, session, stdin=interactive, keys=keys, proxy_signals=command.on("sig-proxy")
+            )
     except EngineError as error:
         raise _refused(error) from error
-    from tui.command_line.verbs.processes import start_attached
 
-    return start_attached(
-        container,
-        session,
-        stdin=command.on("interactive"),
-        keys=command.text("detach-keys"),
-        proxy_signals=command.on("sig-proxy"),
-    )
+
+@contextmanager
+def _removed_on_failure(container: Container, *, remove: bool) -> Iterator[None]:
+    """With ``--rm`` a container that could not be started is removed: nothing else would ever do it."""
+    try:
+        yield
+    except EngineError:
+        if remove:
+            with suppress(NotFound):
+                container.remove(force=True, v=True)
+        raise
 
 
 def create(command: Command, session: Session) -> int:
@@ -58,16 +68,6 @@ def create(command: Command, session: Session) -> int:
     except EngineError as error:
         raise _refused(error) from error
     return 0
-
-
-def start_detached(container: Container, *, remove: bool) -> None:
-    """Start; a container that was to be removed after its run and never ran is removed now."""
-    try:
-        container.start()
-    except BaseException:
-        if remove:
-            container.remove(force=True, v=True)
-        raise
 
 
 def settings(command: Command) -> dict[str, Any]:
