@@ -7,6 +7,7 @@ step fails: nothing of that step. Decides no meaning: ``plan`` did. Registers no
 from __future__ import annotations
 
 import codecs
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from engine.images.config import History, ImageConfig
 from engine.images.layers import chain_id, chain_of
 from engine.images.operation import STORE_LOCK
 from engine.state.database import timestamp
+from engine.storage.driver import NO_SPACE_REMEDY
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -102,10 +104,13 @@ class Execution:
                 raise
             except EngineError as error:
                 raise failed(step.location, str(error), remedy=error.remedy) from error
-            history = History(self._created, step.created_by, step.author, COMMENT, empty_layer=diff is None)
-            self.document = replace(
-                self.document, config=step.config, author=step.author, created=self._created
-            ).with_step(history, diff)
+            except OSError as error:
+                remedy = NO_SPACE_REMEDY if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+                raise failed(step.location, f"{step.text}: {error.strerror or error}", remedy=remedy) from error
+            self.document = replace(self.document, config=step.config, author=step.author, created=self._created)
+            if step.created_by:
+                history = History(self._created, step.created_by, step.author, COMMENT, empty_layer=diff is None)
+                self.document = self.document.with_step(history, diff)
 
     def _carry_out(self, action: Action | None, step: Step) -> str | None:
         """Do what ``step`` asks for; the diff id of its layer, None without one."""

@@ -38,7 +38,7 @@ class MetadataError(ValueError):
 
 @dataclass(frozen=True)
 class Described:
-    """The configuration after an instruction, and the instruction's text for the history."""
+    """The configuration after an instruction, and the instruction's text for the history (empty: not in it)."""
 
     config: RunConfig
     text: str
@@ -58,8 +58,9 @@ def describe(config: RunConfig, instruction: typed.Instruction, scope: Scope, *,
         return _command(config, instruction, cmd_was_set)
     if isinstance(instruction, typed.Expose):
         words = sorted(word for port in instruction.ports for word in scope.expand_words(port))
-        ports = {*config.exposed_ports, *(port for word in words for port in exposed(word))}
-        return Described(replace(config, exposed_ports=tuple(sorted(ports))), f"EXPOSE [{' '.join(sorted(ports))}]")
+        ports = sorted({port for word in words for port in exposed(word)})
+        every = tuple(sorted({*config.exposed_ports, *ports}))
+        return Described(replace(config, exposed_ports=every), f"EXPOSE [{' '.join(ports)}]")
     if isinstance(instruction, typed.User):
         user = scope.expand(instruction.user)
         return Described(replace(config, user=user), f"USER {user}")
@@ -79,7 +80,7 @@ def describe(config: RunConfig, instruction: typed.Instruction, scope: Scope, *,
         return Described(replace(config, shell=instruction.words), f"SHELL [{' '.join(instruction.words)}]")
     if isinstance(instruction, typed.Onbuild):
         on_build = (*config.on_build, instruction.expression)
-        return Described(replace(config, on_build=on_build), f"ONBUILD {instruction.expression}")
+        return Described(replace(config, on_build=on_build), "")  # no part of docker's history
     return None
 
 

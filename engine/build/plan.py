@@ -66,7 +66,7 @@ class Step:
     """One instruction, ready to be carried out.
 
     ``action`` is None when only the configuration changes; ``config`` and ``author`` hold after the step;
-    ``created_by`` is the history's text, ``text`` what the user is shown.
+    ``created_by`` is the history's text (empty: not in it), ``text`` what the user is shown.
     """
 
     location: Location
