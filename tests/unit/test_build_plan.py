@@ -116,7 +116,8 @@ def test_the_escape_directive_reaches_expansion() -> None:
 def test_history_reads_as_docker_writes_it() -> None:
     lines = history(
         'MAINTAINER me\nENV a=1 b="2 3"\nARG v=1\nRUN x && \\\n  y\nRUN ["/x", "y"]\nLABEL l=m\n'
-        'EXPOSE 80 53/udp\nEXPOSE 9\nWORKDIR /w\nUSER u\nVOLUME /v /u\nSTOPSIGNAL TERM\nCMD x\nENTRYPOINT ["e"]\nCOPY --chown=1 a b /c/\n'
+        "EXPOSE 80 53/udp\nEXPOSE 9\nWORKDIR /w\nUSER u\nVOLUME /v /u\n"
+        'STOPSIGNAL TERM\nCMD x\nENTRYPOINT ["e"]\nCOPY --chown=1 a b /c/\n'
         'SHELL ["/bin/bash", "-c"]\nONBUILD RUN z\n'
     )
     assert lines == [
