@@ -156,6 +156,14 @@ class Firewall:
 
         return RuleObserver()
 
+    def abandon(self, bridge: str) -> None:
+        """Forget, without removing them, the rules on record that name ``bridge``.
+
+        Another engine has the bridge now. It did not repeat the rules it found there, and counts on them.
+        """
+        with self._locks.hold(*LOCK):
+            self._forget([rule for rule in self.remembered() if f" {bridge} " in f" {rule.rule} "])
+
     def remembered(self) -> frozenset[SharedRule]:
         """The rules on record as ours in chains that others use too."""
         rows = self._database.all("SELECT table_name, chain, rule FROM firewall_rules WHERE family = ?", (FAMILY,))

@@ -10,6 +10,7 @@ import errno
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from engine.errors import Conflict, HostError, InvalidInput
@@ -85,6 +86,7 @@ class Bridge(Driver):
         sysctl.write("net", "ipv4", "ip_forward", value="1")
         if not network.internal:
             sysctl.write("net", "ipv4", "conf", network.bridge, "route_localnet", value="1")
+        _show_rules_what_stays_on_bridges()
 
     def teardown(self, network: Network) -> None:
         """Delete the bridge."""
@@ -139,6 +141,19 @@ class Bridge(Driver):
                 links.delete_index(connection, index)
 
         return Detached(silent=link.counters is not None and link.counters.rx_packets == 0, rest=delete)
+
+
+def _show_rules_what_stays_on_bridges() -> None:
+    """Let packets between two ports of one bridge pass the rules too, as docker does without its proxy or icc.
+
+    Else the answer to a container that asked a neighbour's published port goes straight back, untranslated, and is
+    lost. Where the kernel has no br_netfilter everything but that works.
+    """
+    setting = ("net", "bridge", "bridge-nf-call-iptables")
+    if sysctl.read(*setting) is None:
+        with suppress(HostError):
+            processes.run("loading br_netfilter", ["modprobe", "br_netfilter"], check=False)
+    sysctl.write_if_present(*setting, value="1")
 
 
 def default_mtu(connection: Connection) -> int:

@@ -93,10 +93,28 @@ def settle(config: Config, database: Database, network: Network) -> Network:
     return settled
 
 
+def evade(config: Config, database: Database, network: Network) -> Network:
+    """The network under chain names that are ours alone, should a dockerd have started after us.
+
+    It takes docker0 and the DOCKER chains over without asking. A bridge cannot move under its containers, its rules
+    can: from then on they stand in chains docker does not know, and docker's are left to docker.
+    """
+    if network.driver != "bridge" or network.chain_prefix != config.chain_prefix or not _pid_file_names_dockerd():
+        return network
+    evaded = replace(network, chain_prefix=OTHER_CHAINS)
+    records.update_network(database, evaded)
+    return evaded
+
+
 def moved(config: Config, network: Network) -> str:
     """Why the default bridge does not stand where it usually does, in words; empty when it does."""
-    if network.driver != "bridge" or network.bridge == config.bridge:
+    if network.chain_prefix == config.chain_prefix:
         return ""
+    if network.bridge == config.bridge:
+        return (
+            f"a dockerd started and took {network.bridge} while containers of pilothouse were on it: their rules "
+            f"are in chains {network.chain_prefix}* now; stop and start them to give them a bridge of their own"
+        )
     return (
         f"another engine has {config.bridge} and the {config.chain_prefix} chains: containers use bridge "
         f"{network.bridge} ({network.subnet}) and chains {network.chain_prefix}*"

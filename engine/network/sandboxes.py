@@ -64,6 +64,7 @@ class Sandboxes:
 
     def rules(self, network: Network) -> Firewall:
         """The firewall under the chain names that go with ``network``."""
+        network = defaults.evade(self._config, self._database, network)
         if network.chain_prefix in ("", self._config.chain_prefix):
             return self._firewall
         config = replace(self._config, chain_prefix=network.chain_prefix)
@@ -163,7 +164,9 @@ class Sandboxes:
             return network
         with self._locks.hold("network", network.id):
             if network.name == DEFAULT_BRIDGE:
-                network = defaults.settle(self._config, self._database, network)
+                before, network = network, defaults.settle(self._config, self._database, network)
+                if before.bridge == self._config.bridge != network.bridge:
+                    self._firewall.abandon(before.bridge)
             driver.validate(network)
             attached = records.endpoints_on(self._database, network.id)
             records.save_state(self._database, network.id, driver.setup(network, attached))

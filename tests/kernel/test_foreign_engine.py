@@ -6,12 +6,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from engine.engine import Engine
-from engine.host import processes
 from tests.conftest import Outside
 from tests.kernel.sandboxing import sandboxes
 from tests.kernel.wire import ask, run, service
@@ -62,18 +62,27 @@ def docker0(firewall_backend: str) -> Iterator[None]:
     run("ip", "link", "del", "docker0")
 
 
-@pytest.fixture
-def dockerd(docker0: None, tmp_path: Path) -> Iterator[None]:
-    """A process by the name of dockerd in this network namespace."""
-    program = tmp_path / "dockerd"
+@contextmanager
+def running_dockerd(directory: Path, *prefix: str) -> Iterator[int]:
+    """A process by the name of dockerd; its pid."""
+    program = directory / "dockerd"
     shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
-    process = subprocess.Popen([program, "1000"])
+    process = subprocess.Popen([*prefix, program, "1000"])
     comm = Path(f"/proc/{process.pid}/comm")
     while comm.read_text() != "dockerd\n":
         time.sleep(0.001)
-    yield
-    process.kill()
-    process.wait()
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def dockerd(tmp_path: Path) -> Iterator[None]:
+    """A dockerd in this network namespace."""
+    with running_dockerd(tmp_path):
+        yield
 
 
 def their_rules(backend: str) -> list[str]:
@@ -83,7 +92,7 @@ def their_rules(backend: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("-") and any(word in line for word in words)]
 
 
-@pytest.mark.usefixtures("dockerd")
+@pytest.mark.usefixtures("docker0", "dockerd")
 def test_our_bridge_and_chains_stand_beside_dockers(engine: Engine, outside: Outside, firewall_backend: str) -> None:
     before = their_rules(firewall_backend)
     bridge = run("ip", "addr", "show", "dev", "docker0")
@@ -131,17 +140,44 @@ def test_a_bridge_a_dead_engine_left_is_taken_over(engine: Engine, outside: Outs
             assert ask(outside.netns, "tcp", outside.host_address, 17000) == f"web {outside.address}"
 
 
-def test_a_dockerd_of_another_namespace_does_not_count(engine: Engine, tmp_path: Path) -> None:
-    program = tmp_path / "dockerd"
-    shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
-    run("ip", "netns", "add", "elsewhere")
-    process = subprocess.Popen(["nsenter", "--net=/run/netns/elsewhere", "--", program, "1000"])
-    comm = Path(f"/proc/{process.pid}/comm")
-    while comm.read_text() != "dockerd\n":
-        time.sleep(0.001)
-    assert processes.start_time(process.pid)
+def test_a_dockerd_that_comes_later_gets_its_chains(
+    engine: Engine, outside: Outside, tmp_path: Path, firewall_backend: str
+) -> None:
+    """It empties the DOCKER chains and makes them anew; ours must not take them back, and must still answer."""
     with sandboxes(engine) as boxes:
+        web = boxes.make("17000:80", name="web")
+        with running_dockerd(tmp_path) as pid:
+            Path("/run/docker.pid").write_text(str(pid))
+            flush = "".join(
+                f"*{table}\n:DOCKER{suffix} - [0:0]\nCOMMIT\n"
+                for table, suffixes in (("filter", ("", "-BRIDGE", "-CT", "-FORWARD", "-INTERNAL")), ("nat", ("",)))
+                for suffix in suffixes
+            )
+            theirs = "*nat\n-A DOCKER -p tcp -m tcp --dport 18000 -j DNAT --to-destination 172.17.0.99:80\nCOMMIT\n"
+            restore = [f"iptables-{firewall_backend}-restore", "--noflush"]
+            subprocess.run(restore, input=flush + theirs, text=True, check=True)
+            assert engine.networks.repair() is True
+            listed = run(f"iptables-{firewall_backend}-save")
+            assert "-A DOCKER -p tcp -m tcp --dport 18000 -j DNAT --to-destination 172.17.0.99:80" in listed
+            assert "-A PILOT -p tcp -m tcp --dport 17000 -j DNAT --to-destination 172.17.0.2:80" in listed
+            assert "a dockerd started" in engine.networks.notice()
+            with service(web.netns, "tcp", 80, "web"):
+                assert ask(outside.netns, "tcp", outside.host_address, 17000) == f"web {outside.address}"
+            boxes.drop(web)
+            assert "--dport 17000" not in run(f"iptables-{firewall_backend}-save")
+            # The next one starts on a bridge of our own, and docker keeps docker0.
+            assert boxes.make("17000:80").address == "172.18.0.2"
+            listed = run(f"iptables-{firewall_backend}-save")
+            assert "--dport 18000" in listed
+            # It found this one in place and did not add another.
+            assert "-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE" in listed
+
+
+def test_a_dockerd_of_another_namespace_does_not_count(engine: Engine, tmp_path: Path) -> None:
+    run("ip", "netns", "add", "elsewhere")
+    with (
+        running_dockerd(tmp_path, "nsenter", "--net=/run/netns/elsewhere", "--"),
+        sandboxes(engine) as boxes,
+    ):
         assert boxes.make().address == "172.17.0.2"
-    process.kill()
-    process.wait()
     run("ip", "netns", "del", "elsewhere")
