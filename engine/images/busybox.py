@@ -6,7 +6,6 @@ directories). The same program gives the same image id. Stores nothing itself: i
 
 from __future__ import annotations
 
-import os
 import struct
 import time
 from collections.abc import Sequence
@@ -132,13 +131,3 @@ def image_config(busybox: Busybox) -> ImageConfig:
     """The image's configuration, without layers and history."""
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(busybox.made))
     return ImageConfig(created=created, config=RunConfig(env=(_PATH,), cmd=("sh",)))
-
-
-def is_busybox(text: str) -> bool:
-    """True for the names that mean the assembled image."""
-    return text in ("busybox", NAME, "docker.io/library/busybox", f"docker.io/library/{NAME}", f"library/{NAME}")
-
-
-def installed() -> bool:
-    """True when some busybox is there at all (cheap: for hints)."""
-    return any(os.access(place, os.X_OK) for place in _PLACES)

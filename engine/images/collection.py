@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from engine.config import Config
 from engine.errors import InvalidInput, NotFound
-from engine.images import busybox, removal
 from engine.images.config import ImageConfig
 from engine.images.content import ContentStore
 from engine.images.operation import STORE_LOCK, ImageStore, set_name
 from engine.images.records import Image, no_such_image
 from engine.images.reference import parse
-from engine.images.removal import Removed
 from engine.state.database import Database
 from engine.state.events import Events
 from engine.state.journal import Journal
@@ -26,8 +24,13 @@ from engine.storage.driver import Driver
 
 if TYPE_CHECKING:
     from engine.images.inspection import HistoryRow
+    from engine.images.removal import Removed
 
 Progress = Callable[[str], None]
+# The names that mean the image assembled from the host's busybox.
+_BUSYBOX = tuple(
+    f"{prefix}busybox{tag}" for prefix in ("", "library/", "docker.io/library/") for tag in ("", ":latest")
+)
 _OPERATIONS = ("image.commit", "image.load", "image.import", "image.busybox")
 
 
@@ -54,6 +57,8 @@ class Images:
 
     def register_recovery(self) -> None:
         """Say how abandoned operations on images are undone or finished."""
+        from engine.images import removal
+
         for operation in _OPERATIONS:
             self._journal.register(operation, self._store.abandon)
         self._journal.register(removal.OPERATION, lambda intent: removal.sweep(self._store, intent))
@@ -66,7 +71,7 @@ class Images:
         found = self._store.records.find(name_or_id)
         if found is not None:
             return found
-        if busybox.is_busybox(name_or_id):
+        if name_or_id in _BUSYBOX:
             return self.ensure_busybox()
         raise no_such_image(name_or_id)
 
@@ -98,6 +103,8 @@ class Images:
 
     def remove(self, name_or_id: str, force: bool = False, prune: bool = True) -> Sequence[Removed]:
         """Untag, and delete what has no name and no user left; docker's rules and words. See ``removal``."""
+        from engine.images import removal
+
         return removal.remove(self._store, name_or_id, force=force, prune=prune)
 
     def history(self, name_or_id: str) -> Sequence[HistoryRow]:
@@ -186,16 +193,19 @@ class Images:
 
     def release_layers(self) -> None:
         """Delete layers that only a container stood on whose image is gone; call it after removing a container."""
+        from engine.images import removal
+
         removal.release_layers(self._store)
 
     def ensure_busybox(self) -> Image:
         """``busybox:latest``, assembled from the host's static busybox unless it is there."""
-        found = self._store.records.by_name(busybox.NAME)
-        if found is not None:
-            return found
+        from engine.images import busybox
         from engine.images.config import History
         from engine.images.manifest import OCI_LAYER
 
+        found = self._store.records.by_name(busybox.NAME)
+        if found is not None:
+            return found
         program = busybox.find()
         config = busybox.image_config(program)
         with self._store.locks.hold("image", "busybox"):

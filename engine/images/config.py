@@ -7,7 +7,7 @@ ArgsEscaped). Unknown fields are kept, so that an image passes through load and 
 from __future__ import annotations
 
 import json
-import platform
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,7 +29,7 @@ _ARCHITECTURES = {
 
 def host_architecture() -> str:
     """This machine's architecture in Go's words, as images name it."""
-    machine = platform.machine()
+    machine = os.uname().machine
     return _ARCHITECTURES.get(machine, machine)
 
 

@@ -8,7 +8,6 @@ a link: a digest's file in the store is whole or absent. Knows no references: wh
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +22,8 @@ _CHUNK = 1 << 20
 
 def digest_of(data: bytes) -> str:
     """``sha256:<hex>`` of some bytes."""
+    import hashlib
+
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
@@ -30,6 +31,8 @@ class Writer:
     """One blob being written; ``commit`` gives it its name, leaving the context without it drops the blob."""
 
     def __init__(self, directory: Path) -> None:
+        import hashlib  # OpenSSL takes milliseconds to load, and most commands write no blob
+
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
         self._temporary = directory / f".writing-{os.urandom(8).hex()}"

@@ -6,7 +6,6 @@ more. Unpacks and deletes nothing itself.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,8 @@ def chain_id(parent: str, diff: str) -> str:
     """The chain id of layer ``diff`` upon chain ``parent`` (empty for a base layer)."""
     if not parent:
         return diff
+    import hashlib
+
     return f"sha256:{hashlib.sha256(f'{parent} {diff}'.encode()).hexdigest()}"
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 from engine.errors import HostError, InvalidInput, NotFound
 from engine.images import manifest
-from engine.images.compression import decompressed
 from engine.images.config import ImageConfig
 from engine.images.content import ContentStore
 from engine.images.layers import Layer, Layers, chain_id, chain_of
@@ -259,6 +258,8 @@ class Operation:
 
 def _apply_compressed(driver: Driver, cache_id: str, stream: Any, diff: str) -> int:
     import hashlib
+
+    from engine.images.compression import decompressed
 
     total = hashlib.sha256()
 

@@ -6,7 +6,6 @@ database alone, so listing is cheap; changes nothing.
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from engine.errors import Conflict, InvalidInput, NotFound
 from engine.images.reference import parse
 from engine.state.database import Database
 
-_PREFIX = re.compile(r"[0-9a-f]{1,64}\Z")
+_HEX = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
@@ -77,12 +76,12 @@ class Records:
     def find(self, text: str) -> Image | None:
         """Like ``get``, None when there is none. Conflict for an ambiguous beginning of an id."""
         algorithm, colon, value = text.partition(":")
-        if colon and algorithm == "sha256" and _PREFIX.match(value):
+        if colon and algorithm == "sha256" and _is_prefix(value):
             return self._by_prefix(value, text)
         try:
             reference = parse(text)
         except InvalidInput:
-            if not _PREFIX.match(text):
+            if not _is_prefix(text):
                 raise
         else:
             if reference.digest:
@@ -90,14 +89,14 @@ class Records:
             found = self.by_name(reference.name())
             if found is not None:
                 return found
-        return self._by_prefix(text, text) if _PREFIX.match(text) else None
+        return self._by_prefix(text, text) if _is_prefix(text) else None
 
     def is_id(self, text: str, image: Image) -> bool:
         """True when ``text``, which found ``image``, did so by an id or digest and not by one of its names."""
         value = text.removeprefix("sha256:")
         if "@" in text:
             return True
-        return bool(_PREFIX.match(value)) and image.id.startswith(f"sha256:{value}") and not self._is_name(text)
+        return _is_prefix(value) and image.id.startswith(f"sha256:{value}") and not self._is_name(text)
 
     def children(self, image_id: str) -> Sequence[str]:
         """Ids of the images made from this one."""
@@ -123,6 +122,11 @@ class Records:
     def _first(self, condition: str, *parameters: str) -> Image | None:
         row = self._database.one(f"{_SELECT} WHERE {condition} GROUP BY images.id", parameters)
         return None if row is None else _image(row)
+
+
+def _is_prefix(text: str) -> bool:
+    """True for what may be the beginning of an id's digits."""
+    return 0 < len(text) <= 64 and _HEX.issuperset(text)
 
 
 def no_such_image(text: str) -> NotFound:

@@ -19,11 +19,12 @@ MAX_NAME = 255
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z")
-_REGISTRY = re.compile(rf"{_HOST}\Z")
-_TAG = re.compile(r"\w[\w.-]{0,127}\Z", re.ASCII)
-_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}\Z")
-_ID = re.compile(r"[0-9a-f]{64}\Z")
+# Compiled when they are first needed: most references have neither registry nor digest.
+_PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*\Z"
+_REGISTRY = rf"{_HOST}\Z"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z"
+_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}\Z"
+_ID = r"[0-9a-f]{64}\Z"
 
 
 @dataclass(frozen=True)
@@ -69,27 +70,27 @@ class Reference:
 
 def parse(text: str) -> Reference:
     """``[REGISTRY/]REPOSITORY[:TAG][@DIGEST]``; InvalidInput in docker's words."""
-    if _ID.match(text):
+    if len(text) == 64 and re.match(_ID, text):
         raise InvalidInput(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
     rest, at, digest = text.partition("@")
-    if at and not _DIGEST.match(digest):
+    if at and not re.match(_DIGEST, digest):
         raise _invalid(text)
     tag = ""
     before, colon, after = rest.rpartition(":")
     # A colon before the last slash belongs to a registry's port.
     if colon and "/" not in after:
         rest, tag = before, after
-        if not _TAG.match(tag):
+        if not re.match(_TAG, tag):
             raise _invalid(text)
     registry, repository = _split_registry(rest)
-    if not _PATH.match(repository):
-        if _PATH.match(repository.lower()):
+    if not re.match(_PATH, repository):
+        if re.match(_PATH, repository.lower()):
             raise InvalidInput(
                 f"invalid reference format: repository name ({rest}) must be lowercase",
                 remedy=f"write {text.replace(rest, rest.lower(), 1)}",
             )
         raise _invalid(text)
-    if not _REGISTRY.match(registry):
+    if registry != DEFAULT_REGISTRY and not re.match(_REGISTRY, registry):
         raise _invalid(text)
     if len(repository) > MAX_NAME:
         raise InvalidInput(f"invalid reference format: repository name must not be more than {MAX_NAME} characters")

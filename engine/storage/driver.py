@@ -8,7 +8,6 @@ a driver never deletes what it was not told to.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import BinaryIO, ClassVar
 
 from engine.errors import InvalidInput
 
-_ID = re.compile(r"[0-9a-zA-Z][0-9a-zA-Z_.-]{0,127}\Z")
+_ID_CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_.-")
 
 NO_SPACE_REMEDY = "free space on the disk of the data root (pilothouse rmi, rm), or choose another --data-root"
 
@@ -108,6 +107,6 @@ class Driver(ABC):
     @staticmethod
     def check(id: str) -> str:
         """``id`` itself when it is fit to be a directory's name; InvalidInput otherwise."""
-        if not _ID.match(id):
+        if not (0 < len(id) <= 128 and id[0].isalnum() and _ID_CHARACTERS.issuperset(id)):
             raise InvalidInput(f"layer id {id!r} is not usable as a directory name")
         return id
