@@ -67,7 +67,9 @@ def ask(place: str, to: tuple[str, int], listener: socket.socket, *, wait: float
     def open_sender() -> socket.socket:
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            sender.sendto(b"ping", to)
+            # Connected, so that an answer counts only if it comes from the address that was asked.
+            sender.connect(to)
+            sender.send(b"ping")
         except OSError:
             sender.close()
             raise
@@ -86,8 +88,8 @@ def ask(place: str, to: tuple[str, int], listener: socket.socket, *, wait: float
             return ""
         listener.sendto(b"pong", source)
         try:
-            sender.recvfrom(64)
-        except TimeoutError:
+            sender.recv(64)
+        except (TimeoutError, ConnectionError):
             return f"{source[0]} unanswered"
         return str(source[0])
 
