@@ -84,6 +84,7 @@ class Context:
                 f"unable to prepare context: path {str(root)!r} not found",
                 remedy="give the directory that holds the files to copy",
             )
+        root = root.resolve()
         for candidate in (dockerfile.with_name(dockerfile.name + ".dockerignore"), root / ".dockerignore"):
             try:
                 patterns = read(candidate.read_text(errors="surrogateescape"))

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,19 @@ def test_another_dockerfile_and_arguments(engine: Engine, context: Path, monkeyp
     arguments = {"base": "busybox", "x": "given", "y": None}
     image = engine.builder.build(context, dockerfile="sub/Other.df", build_args=arguments)
     assert engine.images.config(image.id).config.labels == {"x": "given", "y": "from the environment"}
+
+
+def test_the_vfs_driver_builds_it_too(config: Config, demo: Path) -> None:
+    engine = Engine(replace(config, storage_driver="vfs"))
+    image = engine.builder.build(demo)
+    assert engine.builder.build(demo).id == image.id
+    engine.images.create_directory("look", image)
+    root = engine.driver.mount("look")
+    assert (root / "data/file").read_text() == "made\n"
+    assert (root / "data/app/bin/app.conf").read_text() == "port=27017\n"
+    engine.images.discard("look")
+    assert_whole(engine)
+    engine.close()
 
 
 # -------------------------------------------------------------------------------------------------------------- cache

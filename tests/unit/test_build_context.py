@@ -84,6 +84,11 @@ def test_links_below_a_directory_stay_links(root: Path) -> None:
     assert entry.link == "/etc//passwd"
 
 
+def test_the_context_itself_may_be_a_link(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(root)
+    assert names(tmp_path / "link", "app") == names(root, "app")
+
+
 def test_a_ring_of_links_is_refused(root: Path) -> None:
     (root / "one").symlink_to("two")
     (root / "two").symlink_to("one")
