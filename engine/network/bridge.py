@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -48,7 +47,7 @@ class Bridge(Driver):
             link = links.get(connection, network.bridge)
             made = link is None
             if link is None:
-                mac = f"{LOCAL_ADMINISTERED}:{secrets.token_bytes(4).hex(':')}"
+                mac = f"{LOCAL_ADMINISTERED}:{os.urandom(4).hex(':')}"
                 try:
                     links.create_bridge(connection, network.bridge, mac=mac, mtu=network.mtu)
                 except NetlinkError as error:

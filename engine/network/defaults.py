@@ -7,7 +7,6 @@ docker0 and the DOCKER chains, ours stand beside them under other names; nothing
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,7 +38,7 @@ def ensure(config: Config, database: Database) -> None:
         return
     subnet = str(parse_prefix(config.bridge_subnet))
     bridge = Network(
-        id=secrets.token_hex(32),
+        id=os.urandom(32).hex(),
         name=DEFAULT_BRIDGE,
         driver="bridge",
         created=timestamp(),
@@ -53,7 +52,7 @@ def ensure(config: Config, database: Database) -> None:
         records.insert_network(connection, replace(bridge, options=_options(bridge)))
         for name, driver in (("host", "host"), ("none", "null")):
             records.insert_network(
-                connection, Network(id=secrets.token_hex(32), name=name, driver=driver, created=timestamp())
+                connection, Network(id=os.urandom(32).hex(), name=name, driver=driver, created=timestamp())
             )
 
 

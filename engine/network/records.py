@@ -84,9 +84,9 @@ def insert_endpoint(connection: sqlite3.Connection, endpoint: Endpoint) -> None:
     )
 
 
-def endpoints_of(database: Database, container: str) -> tuple[Endpoint, ...]:
-    """A container's endpoints, those being taken down included."""
-    return _endpoints(database, "WHERE e.container=?", (container,))
+def endpoints_of(database: Database, container: str, *, attached: bool = False) -> tuple[Endpoint, ...]:
+    """A container's endpoints; those being taken down are left out when only ``attached`` ones count."""
+    return _endpoints(database, f"WHERE e.container=?{' AND e.attached=1' if attached else ''}", (container,))
 
 
 def endpoints_on(database: Database, network: str) -> tuple[Endpoint, ...]:

@@ -10,7 +10,7 @@ and ``route_localnet`` → conntrack. Taking down goes backwards; addresses and 
 
 from __future__ import annotations
 
-import secrets
+import os
 import socket
 import threading
 from collections import deque
@@ -87,7 +87,9 @@ class Sandboxes:
         driver = DRIVERS[network.driver]
         with self._locks.hold("container", container):
             if records.endpoints_of(self._database, container) or self.path(container).exists():
-                self._take_down(container)
+                errors = self._take_down(container)
+                if errors:
+                    raise TeardownError(f"what an earlier start of container {container[:12]} left behind", errors)
             network = self._stand(network, driver)
             wanted = tuple(published) if driver.has_addresses else ()
             endpoint, entry = self._reserve(container, network, driver, name, wanted, exposed)
@@ -108,7 +110,7 @@ class Sandboxes:
     def reassert(self, container: str) -> Sandbox:
         """The sandbox of a container that is started again by its restart policy: same namespace, address, ports."""
         with self._locks.hold("container", container):
-            endpoints = records.endpoints_of(self._database, container)
+            endpoints = records.endpoints_of(self._database, container, attached=True)
             if not endpoints:
                 raise Conflict(
                     f"container {container[:12]} has no network to start in again",
@@ -183,7 +185,7 @@ class Sandboxes:
     ) -> tuple[Endpoint, Entry]:
         """The rows, in one transaction: address, ports, and the journal's entry that undoes the rest."""
         endpoint = Endpoint(
-            secrets.token_hex(32),
+            os.urandom(32).hex(),
             network.id,
             network.name,
             network.driver,

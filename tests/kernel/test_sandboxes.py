@@ -329,6 +329,8 @@ def test_a_teardown_carries_on_after_a_failure_and_is_completed_later(
         crippled.close()
     assert not box.netns.exists()
     assert [entry.operation for entry in engine.journal.pending()] == ["network.release"]
+    with pytest.raises(Conflict, match="has no network to start in again"):
+        engine.networks.reassert(ID)
     # The address is not given to another container while rules still lead to it.
     assert boxes.make().address == "172.17.0.3"
     healed = Engine(engine.config, recover=False)
@@ -336,6 +338,27 @@ def test_a_teardown_carries_on_after_a_failure_and_is_completed_later(
     assert [entry.operation for entry in healed.journal.recover()] == ["network.release"]
     healed.close()
     assert boxes.make("17000:80").address == "172.17.0.2"
+
+
+def test_after_a_reboot_only_rows_are_left_and_they_do_no_harm(boxes: Sandboxes, engine: Engine) -> None:
+    box = boxes.make("17000:80", id=ID)
+    box.sandbox.close()
+    run("ip", "link", "del", "docker0")
+    run("ip", "link", "del", box.endpoint.host_interface)
+    run("ip", "netns", "del", box.netns.name)
+    for table in ("raw", "filter", "nat"):
+        run("iptables", "-t", table, "-F")
+    engine.database.execute(
+        "UPDATE networks SET state=json_set(state, '$.boot_id', 'the boot before') WHERE state!='{}'"
+    )
+    assert engine.networks.bridges() == []
+    engine.networks.release(ID)
+    assert traces(engine) == []
+    with Connection() as connection:
+        assert links.get(connection, "docker0") is None
+    again = boxes.make("17000:80", id=ID)
+    assert again.address == "172.17.0.2"
+    assert [bridge.bridge for bridge in engine.networks.bridges()] == ["docker0"]
 
 
 KILL_AFTER = {
