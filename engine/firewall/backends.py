@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from engine.errors import HostError, InvalidInput
@@ -79,6 +80,10 @@ def _native() -> str | None:
     iptables = find("iptables")
     if iptables is None:
         return None
+    # Each backend is one program under many names; where the link leads to it by name, nothing has to be run.
+    for name in (NFT, LEGACY):
+        if Path(iptables).resolve().name == f"xtables-{name}-multi":
+            return name
     # "iptables v1.8.9 (nf_tables)", "iptables v1.8.9 (legacy)"; before 1.8 there was only the legacy one.
     version = processes.run(_STEP_FIND, [iptables, "-V"]).stdout
     return NFT if b"nf_tables" in version else LEGACY

@@ -175,6 +175,18 @@ def test_a_refusal_that_stays_is_told_with_the_line(config: Config) -> None:
     assert firewall.remembered() == layout([docker0(2)]).passing_rules()
 
 
+@pytest.mark.parametrize(
+    ("words", "name"), [("v1.8.10 (nf_tables)", "nft"), ("v1.8.2 (legacy)", "legacy"), ("v1.6", "legacy")]
+)
+def test_an_iptables_of_its_own_is_asked_what_it_is(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str, name: str
+) -> None:
+    (tmp_path / "iptables").write_text(f"#!/bin/sh\necho 'iptables {words}'\n")
+    (tmp_path / "iptables").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert make(replace(config, firewall="auto")).backend.name == name
+
+
 def test_without_plain_iptables_an_installed_backend_serves(
     config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
