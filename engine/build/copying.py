@@ -63,10 +63,6 @@ class Target:
         self._tree.directory(lexical(path), make)
         return bool(made)
 
-    def has_directory(self, path: str) -> bool:
-        """True when ``path`` is a directory inside the root, links followed."""
-        return self._directory(lexical(path)) is not None
-
     def copy(self, context: Context, source: Source, destination: str) -> None:
         """Copy one source to ``destination``, an absolute path whose trailing slash has its meaning.
 

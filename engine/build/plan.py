@@ -267,6 +267,7 @@ class _Planner:
         self._step(transfer, " ".join(shown), action)
 
     def _refuse_flags(self, transfer: typed.Transfer, name: str) -> None:
+        # --link is taken as it is: it promises better reuse, not other files, and docker may ignore it as well.
         if isinstance(transfer, typed.Copy) and transfer.source_stage:
             raise unsupported(
                 transfer.location, "COPY --from", remedy="copy the files into the build context, or build one stage"
