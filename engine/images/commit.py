@@ -77,4 +77,6 @@ def import_tar(
         operation.add_layer("", diff, diff, OCI_LAYER)
         step = History(created, "", comment=message or "Imported from -")
         finished = replace(config, created=created, diff_ids=(), history=()).with_step(step, diff)
-        return operation.register([operation.stage_image(finished, names=names)])[0]
+        image = operation.register([operation.stage_image(finished, names=names)])[0]
+        store.events.emit("image", "import", image.id, {"name": names[0] if names else image.id})
+        return image

@@ -40,7 +40,10 @@ class _Wanted:
 
 
 def load(store: ImageStore, stream: BinaryIO, progress: Progress | None) -> list[str]:
-    """Load every image of the archive; their names, or ids where they have none, in the archive's order."""
+    """Load every image of the archive; their names, or ids where they have none, in the archive's order.
+
+    An error out of ``progress`` cancels the load, and nothing of it stays.
+    """
     tell = progress or (lambda line: None)
     with store.operation("image.load", "loading images") as operation, decompressed(stream) as plain:
         members = _Members(operation)
@@ -52,7 +55,12 @@ def load(store: ImageStore, stream: BinaryIO, progress: Progress | None) -> list
             plan = _unpack(operation, members, image, tell)
             planned.append(plan)
             loaded.extend(image.names or [plan.id])
-        operation.register(planned)
+        replaced = [(name, store.records.by_name(name), plan.id) for plan in planned for name in plan.names]
+        for one in operation.register(planned):
+            store.events.emit("image", "load", one.id, {"name": one.names[0] if one.names else one.id})
+        for name, before, now in replaced:
+            if before is not None and before.id != now:
+                tell(f"The image {name} already exists, renaming the old one with ID {before.id} to empty string")
         return loaded
 
 

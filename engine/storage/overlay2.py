@@ -16,6 +16,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,8 +52,12 @@ class Overlay2(Driver):
                 (base / "merged" / "file").unlink()
                 (base / "merged" / "gone").rmdir()
                 (base / "merged" / "gone").mkdir()
+                # Without d_type in directory entries the kernel shows deleted names.
+                shown = os.listdir(base / "merged")
             finally:
                 mounts.unmount(base / "merged")
+            if shown != ["gone"]:
+                return Probe(False, f"the file system of {root.parent} gives no file types (xfs made with ftype=0?)")
             if not whiteouts.is_overlay_whiteout((base / "upper" / "file").lstat()):
                 return Probe(False, "overlayfs here does not mark deleted files with a device 0:0")
             if not whiteouts.is_overlay_opaque(str(base / "upper" / "gone")):
@@ -83,7 +88,7 @@ class Overlay2(Driver):
                 os.utime(directory / "diff", ns=(status.st_mtime_ns, status.st_mtime_ns))
                 (directory / "parent").write_text(parent)
             (directory / "lower").write_text(lower)
-            (directory / "link").write_text(self._short_link(id))
+            self._make_short_link(id)
         except OSError as error:
             self.remove(id)
             raise _host_error(f"creating storage directory {id}", error) from error
@@ -204,14 +209,14 @@ class Overlay2(Driver):
                 remedy="remove and load or build the image again",
             ) from error
 
-    def _short_link(self, id: str) -> str:
+    def _make_short_link(self, id: str) -> None:
         while True:
             short = base64.b32encode(os.urandom(6)).decode().rstrip("=")
-            try:
+            # Written first: if we die here, ``remove`` still knows the link's name.
+            (self.root / id / "link").write_text(short)
+            with suppress(FileExistsError):
                 os.symlink(f"../{id}/diff", self.root / "l" / short)
-            except FileExistsError:
-                continue
-            return short
+                return
 
 
 def _mount_relative(base: Path, target: str, lower: str, upper: str, work: str) -> None:

@@ -76,7 +76,13 @@ class _Packing:
             return
         if stat.S_ISLNK(status.st_mode):
             entry.kind, entry.mode = tar.SYMLINK, 0o777
-            entry.link = os.readlink(node.name, dir_fd=node.parent)
+            try:
+                entry.link = os.readlink(node.name, dir_fd=node.parent)
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.EINVAL):
+                    self._forget(node)
+                    return  # A running container removed or replaced it after it was listed.
+                raise
         elif stat.S_ISFIFO(status.st_mode):
             entry.kind = tar.FIFO
         else:
@@ -90,12 +96,13 @@ class _Packing:
             descriptor = os.open(node.name, _READ, dir_fd=node.parent)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ELOOP):
-                self.links = {inode: name for inode, name in self.links.items() if name != node.path}
+                self._forget(node)
                 return  # A running container removed it after it was listed.
             raise
         try:
             now = os.fstat(descriptor)
             if not stat.S_ISREG(now.st_mode):
+                self._forget(node)
                 return
             entry.size = now.st_size
             entry.xattrs = whiteouts.image_xattrs(descriptor)
@@ -104,6 +111,10 @@ class _Packing:
             self.bytes += entry.size
         finally:
             os.close(descriptor)
+
+    def _forget(self, node: Node) -> None:
+        """Nothing may be linked to a member that was not written."""
+        self.links = {inode: name for inode, name in self.links.items() if name != node.path}
 
     def _content(self, descriptor: int, size: int) -> None:
         left = size

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 
 PREFIX = ".wh."
 OPAQUE = ".wh..wh..opq"
@@ -48,4 +49,9 @@ def image_xattrs(path: str | int) -> dict[str, bytes]:
         names = os.listxattr(path, follow_symlinks=follow)
     except OSError:
         return {}
-    return {name: os.getxattr(path, name, follow_symlinks=follow) for name in names if belongs_to_image(name)}
+    found = {}
+    for name in names:
+        if belongs_to_image(name):
+            with suppress(OSError):  # gone meanwhile: the tree may belong to a running container
+                found[name] = os.getxattr(path, name, follow_symlinks=follow)
+    return found

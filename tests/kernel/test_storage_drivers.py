@@ -432,3 +432,36 @@ def test_a_data_root_keeps_its_driver(config: Config) -> None:
     first.create("base", None)
     assert choose(Config(data_root=config.data_root)).name == "vfs"
     assert subprocess.run(["mountpoint", "-q", config.data_root], check=False).returncode != 0
+
+
+def test_a_tree_that_changes_while_it_is_packed(driver: Driver) -> None:
+    import threading
+
+    driver.create("base", None)
+    driver.create("top", "base")
+    root = driver.mount("top")
+    stop = threading.Event()
+
+    def churn(number: int) -> None:
+        while not stop.is_set():
+            directory = root / f"d{number}"
+            directory.mkdir(exist_ok=True)
+            for index in range(20):
+                (directory / f"f{index}").write_bytes(bytes(3000 * index))
+                (directory / f"l{index}").symlink_to("f1")
+            (directory / "swap").mkdir()
+            (directory / "swap").rmdir()
+            (directory / "swap").symlink_to("/etc")
+            shutil.rmtree(directory)
+
+    threads = [threading.Thread(target=churn, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(60):
+            found = members(layer(driver, "top"))
+            assert not [name for name in found if "swap/" in name], "a link was followed out of the tree"
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
