@@ -15,7 +15,7 @@ from tui.command_line.session import Session
 
 if TYPE_CHECKING:
     from engine.build.events import BuildEvent
-    from engine.images.collection import Image
+    from engine.images.records import Image
 
 RULE = "-" * 20
 KEPT_LINES = 40

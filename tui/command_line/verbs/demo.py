@@ -18,7 +18,7 @@ from tui.command_line.session import Session
 from tui.command_line.verbs.build import build_image
 
 if TYPE_CHECKING:
-    from engine.containers.collection import Container
+    from engine.containers.container import Container
 
 NAME = "pilothouse-demo"
 LABEL = "pilothouse.demo"
@@ -33,10 +33,10 @@ def demo(command: Command, session: Session) -> int:
     if container is not None and container.status == "running":
         session.line(f"The demo is running already, as container {NAME}.")
     else:
-        image = build_image(session, Path(tui.__path__[0]) / "demo", tags=(NAME,))
+        build_image(session, Path(tui.__path__[0]) / "demo", tags=(NAME,))
         if container is None:
-            container = session.engine.containers.create(
-                image.id, name=NAME, ports=[f"{HOST_PORT}:{CONTAINER_PORT}"], labels={LABEL: "true"}
+            container = session.containers.create(
+                NAME, name=NAME, ports=[f"{HOST_PORT}:{CONTAINER_PORT}"], labels={LABEL: "true"}
             )
             fresh = True
         else:
@@ -46,7 +46,7 @@ def demo(command: Command, session: Session) -> int:
     answer = _answer()
     if answer:
         session.line()
-        session.lines(f"    {line}" for line in answer.splitlines())
+        session.lines(f"    {line}".rstrip() for line in answer.splitlines())
     session.line()
     session.lines(_directions())
     if not answer:
@@ -57,7 +57,7 @@ def demo(command: Command, session: Session) -> int:
 
 def _existing(session: Session) -> Container | None:
     try:
-        container = session.engine.containers.get(NAME)
+        container = session.containers.get(NAME)
     except NotFound:
         return None
     if LABEL not in container.summary.labels:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from engine.errors import InvalidInput
+from engine.errors import EngineError, InvalidInput
 from tui.command_line import human, table
 from tui.command_line.filters import Filters
 from tui.command_line.grammar import Command
@@ -18,8 +18,8 @@ from tui.command_line.session import Session
 from tui.command_line.template_values import quote
 
 if TYPE_CHECKING:
-    from engine.containers.collection import ContainerSummary
-    from engine.images.collection import Image
+    from engine.containers.summary import ContainerSummary
+    from engine.images.records import Image
     from engine.network.model import Network
     from engine.volumes.collection import Volume
 
@@ -134,7 +134,7 @@ def container_fields(row: ContainerSummary, session: Session, full: bool) -> tab
 
     return {
         "ID": short(row.id, full),
-        "Image": row.image,
+        "Image": short(row.image, full) if row.image.startswith("sha256:") else row.image,
         "Command": quote(text),
         "CreatedAt": human.stamp(row.created),
         "RunningFor": human.ago(row.created),
@@ -165,7 +165,7 @@ def images(command: Command, session: Session) -> int:
             continue
         if any(image.created >= moment for moment in before) or any(image.created <= moment for moment in since):
             continue
-        if filters.values("label") and not filters.labels(session.engine.images.config(image.id).labels or {}):
+        if filters.values("label") and not filters.labels(session.engine.images.config(image.id).config.labels or {}):
             continue
         names = sorted(image.names) or [f"{NONE}:{NONE}"]
         for name in names:
@@ -295,23 +295,22 @@ def _labels(labels: Mapping[str, str]) -> dict[str, object]:
 
 
 def _descends(filters: Filters, row: ContainerSummary, session: Session) -> bool:
-    """``ancestor``: the container's image, or one it was built on, has this name or id."""
+    """``ancestor``: the container's image is this one or stands on its layers."""
     wanted = filters.values("ancestor")
     if not wanted:
         return True
-    found = {image.id: image for image in session.engine.images.list(all=True)}
-    identifier = row.image_id
-    lineage: set[str] = set()
-    while identifier and identifier not in lineage:
-        lineage.add(identifier)
-        identifier = found[identifier].parent if identifier in found else ""
-    names = {name for ancestor in lineage if ancestor in found for name in found[ancestor].names}
-    return any(
-        text in names
-        or f"{text}:latest" in names
-        or any(ancestor.removeprefix("sha256:").startswith(text.removeprefix("sha256:")) for ancestor in lineage)
-        for text in wanted
-    )
+    images = session.engine.images
+    for name in wanted:
+        try:
+            base = images.get(name)
+            layers = images.config(base.id).diff_ids
+            if base.id == row.image_id or layers == images.config(row.image_id).diff_ids[: len(layers)] != ():
+                return True
+        except EngineError:
+            # One of the two images is gone; what is left is the name the container was made with.
+            if name == row.image:
+                return True
+    return False
 
 
 def _mounts(filters: Filters, row: ContainerSummary, session: Session) -> bool:

@@ -17,7 +17,7 @@ from tui.command_line.session import Session
 from tui.command_line.verbs.volumes import pairs
 
 if TYPE_CHECKING:
-    from engine.containers.collection import Container
+    from engine.containers.container import Container
 
 REFUSED = 125
 
