@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.containers import capabilities, names, quantities, signals, sources, stubs
+from engine.containers import accounts, capabilities, names, quantities, signals, sources, stubs
 from engine.containers.config import ContainerConfig, merge
 from engine.containers.mounts import Mount
 from engine.containers.record import LOCK, Places, Record
@@ -129,9 +129,13 @@ class Creation:
         base = f"{record.id}-init"
         # A layer of its own for the mount points keeps them out of the container's diff and of commits.
         driver.create(base, engine.images.top_layer(image))
-        made = stubs.Stubs(driver.mount(base))
-        made.make(stubs.DIRECTORIES, (*stubs.FILES, "/.dockerenv"))
-        driver.unmount(base)
+        rootfs = driver.mount(base)
+        try:
+            # A user the image does not know is better refused now than at each start.
+            accounts.lookup(rootfs, record.config.user, record.config.group_add)
+            stubs.Stubs(rootfs).make(stubs.DIRECTORIES, (*stubs.FILES, "/.dockerenv"))
+        finally:
+            driver.unmount(base)
         driver.create(record.id, base)
         Places.of(engine.config, record.id).directory.mkdir(parents=True, exist_ok=True, mode=0o710)
         if any(mount.kind == "volume" for mount in record.config.binds):
