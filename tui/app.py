@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from engine.engine import Engine
 
 WORKING_AFTER = 0.2  # seconds until a job is shown as working
+SHOWN_RATE = 4  # KB/s from which the status row shows the link's rate
 _LEVEL_TONES = {"done": "ok", "note": "info", "warn": "warn", "error": "bad"}
 
 
@@ -370,7 +371,9 @@ class Console(App[int], inherit_bindings=False):
         driver.write = counting  # type: ignore[method-assign]
 
     def _measure_link(self) -> None:
-        rate, self._written = (self._written + 512) // 1024, 0
+        rate, self._written = self._written // 1024, 0
+        # Below this any link will do, and the figure itself would be most of the traffic.
+        rate = rate if rate >= SHOWN_RATE else 0
         if rate != self.link_rate:
             self.link_rate = rate
             self.paint_status()

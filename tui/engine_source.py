@@ -233,7 +233,7 @@ def network_mode(mode: str, names: Mapping[str, str]) -> str:
 def ports(docker: str) -> str:
     """docker's ports column in the console's form: ``0.0.0.0:17000->27017/tcp`` is ``17000→27017``.
 
-    tcp and the unspecified address go without saying; ports that are only exposed are left out.
+    tcp, the unspecified address and an equal port inside go without saying; merely exposed ports are left out.
     """
     out: list[str] = []
     for part in docker.split(", "):
@@ -243,7 +243,8 @@ def ports(docker: str) -> str:
         left = left.removeprefix("0.0.0.0:")
         if left.startswith(("[::]:", ":::")):
             continue
-        out.append(f"{left}→{right.removesuffix('/tcp')}")
+        same = left == right.partition("/")[0]
+        out.append(right.removesuffix("/tcp") if same else f"{left}→{right.removesuffix('/tcp')}")
     return " ".join(out)
 
 

@@ -147,7 +147,8 @@ def set_up_scene(folder: Path) -> None:
         subprocess.run(["ip", *words], check=True)
     (folder / "Dockerfile").write_text(
         "FROM busybox\nMAINTAINER harbour master\nRUN mkdir -p /srv/www && \\\n    echo ready > /srv/www/index.html\n"
-        "ENV PORT=8080\nWORKDIR /srv/www\nCOPY notes.txt .\nRUN for n in 1 2 3 4 5; do echo checking $n; sleep 0.3; done\n"
+        "ENV PORT=8080\nWORKDIR /srv/www\nCOPY notes.txt .\n"
+        "RUN for n in 1 2 3 4 5; do echo checking $n; sleep 0.3; done\n"
         'EXPOSE 8080\nCMD ["httpd", "-f", "-p", "8080", "-h", "/srv/www"]\n'
     )
     (folder / "notes.txt").write_text("tide tables\n")

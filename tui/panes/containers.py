@@ -72,7 +72,9 @@ class ContainersPane(Pane):
             "status": Cell(wording.status(value, self.snapshot.at, widths.get("status", 10)), quiet),
             "cpu": Cell(wording.percent(value.cpu), quiet),
             "memory": Cell(wording.memory(value.memory), quiet),
-            "ports": Cell(_ports(value, widths.get("ports", 0)), "quiet" if quiet == "dim" else quiet),
+            "ports": Cell(
+                _ports(value, widths.get("ports", 0)).replace("→", glyphs.arrow), "quiet" if quiet == "dim" else quiet
+            ),
             "address": Cell(value.address, quiet),
         }
         if value.health == "unhealthy":
@@ -97,7 +99,9 @@ class ContainersPane(Pane):
 def _ports(row: ContainerRow, width: int) -> str:
     """The published ports, or the network mode where there can be none."""
     if not row.ports:
-        return "" if row.network in ("bridge", "default", "") else row.network
+        if row.network in ("bridge", "default", ""):
+            return ""
+        return row.network if len(row.network) <= width else row.network.replace("container:", "via ")
     if len(row.ports) <= width:
         return row.ports
     parts = row.ports.split(" ")

@@ -46,8 +46,8 @@ class FirewallPane(Pane):
             Column("rate", "PKT/S", 5, align="right"),
             Column("bar", "", _BAR, rank=4),
             Column("meaning", "MEANING", 30, flex=8, limit=72),
-            Column("owner", "OWNER", 10, rank=5, flex=1, limit=20),
-            Column("text", "RULE", 34, flex=3, rank=6),
+            Column("owner", "OWNER", 10, rank=5, flex=1, limit=16),
+            Column("text", "RULE", 24, flex=3, rank=6),
         )
 
     def objects(self, snapshot: Snapshot) -> list[Item]:

@@ -15,7 +15,7 @@ from textual.containers import Vertical
 
 from tui.actions import CHAINS, Scope
 from tui.feed import Snapshot
-from tui.widgets.bars import PaneHead
+from tui.widgets.bars import PaneHead, PaneMark
 from tui.widgets.listing import Listing
 from tui.widgets.rows import Cell, Column, Row, fit_columns
 
@@ -43,7 +43,7 @@ class Pane(Vertical, inherit_bindings=False):
     """A titled list of one kind of object."""
 
     DEFAULT_CSS = """
-    Pane { height: 1fr; width: 100%; }
+    Pane { height: 1fr; width: 100%; layers: base above; }
     """
 
     KIND: ClassVar[str] = ""
@@ -57,6 +57,7 @@ class Pane(Vertical, inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__(id=f"pane-{self.KIND}")
         self.head = PaneHead()
+        self.mark = PaneMark()
         self.listing = Listing(id=f"list-{self.KIND}")
         self.snapshot = Snapshot()
         self.filter = ""
@@ -101,6 +102,7 @@ class Pane(Vertical, inherit_bindings=False):
     def compose(self) -> ComposeResult:
         yield self.head
         yield self.listing
+        yield self.mark
 
     def on_mount(self) -> None:
         self.bind_keys()
@@ -201,7 +203,8 @@ class Pane(Vertical, inherit_bindings=False):
             place = sum(1 for index in selectable if index <= listing.cursor)
             right.append(Cell(f"{place}/{len(selectable)} ", "dim"))
         chip = f"{self.NUMBER} {self.TITLE}" if self.NUMBER else self.TITLE
-        self.head.show(chip, notes, right, listing.has_focus)
+        self.mark.show(right)
+        self.head.show(chip, notes, (Cell(" " * self.mark.taken),), listing.has_focus)
         self.head.show_columns(listing.heading() if listing.rows else ())
 
     def on_listing_painted(self, message: Listing.Painted) -> None:

@@ -96,14 +96,11 @@ class BuildScreen(TextScreen):
                 self.steps[event.step] = Step(event.step, text.replace("\n", " "), started=time.monotonic())
                 lines.append(TextLine(f"step {event.step}/{event.total}  {text}".replace("\n", " "), "key"))
             elif event.kind == "cached":
-                self._close_running()
-                self.steps[event.step] = Step(event.step, text.replace("\n", " ") or self._text(event.step), "cached")
+                self.steps[event.step] = Step(event.step, self._text(event.step), "cached")
             elif event.kind == "done":
-                if event.step in self.steps and self.steps[event.step].state == "running":
-                    self.steps[event.step].state = "done"
-                    self.steps[event.step].seconds = event.seconds
-                elif text:
-                    lines += [TextLine(line, "ok") for line in text.splitlines()]
+                self._close_running()
+            elif event.kind == "warning":
+                lines += [TextLine(line, "warn") for line in text.splitlines()]
             elif event.kind == "error":
                 if event.step in self.steps:
                     self.steps[event.step].state = "failed"

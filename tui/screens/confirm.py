@@ -78,7 +78,7 @@ class ConfirmScreen(ModalScreen[bool], inherit_bindings=False):
         if len(names) > SHOWN:
             lines.append((f"  and {len(names) - SHOWN} more", "dim"))
         words = plain(warning[:1].upper() + warning[1:], lines=False) + "."
-        lines += [("", "text"), *((part, "dim") for part in textwrap.wrap(words, TEXT_WIDTH))]
+        lines += [("", "text"), *((part, "dim") for part in textwrap.wrap(words, TEXT_WIDTH, break_on_hyphens=False))]
         self.question = Question(lines, verb)
 
     def compose(self) -> ComposeResult:

@@ -249,8 +249,17 @@ class MainScreen(Screen[None], inherit_bindings=False):
         with self.app.batch_update():
             for pane in self.panes.values():
                 pane.accept(snapshot)
+            self._fit_picture()
         if self.detail.display:
             self.detail.refresh_data(self.panes[self.last_list].current)
+
+    def _fit_picture(self) -> None:
+        """The topology takes the rows it needs, between a fifth and a half of its column; the chains take the rest."""
+        picture = self.panes["view"]
+        room = self.query_one("#view").size.height
+        wanted = max(8, room // 5, min(len(picture.listing.rows) + 3, room // 2))
+        if room and picture.styles.height is not None and picture.styles.height.value != wanted:
+            picture.styles.height = wanted
 
     def on_listing_moved(self, message: Listing.Moved) -> None:
         pane = message.listing.parent

@@ -62,9 +62,14 @@ class HintBar(Bar):
     """The keys that work here."""
 
     GROUND = "panel"
+    pairs: Sequence[tuple[str, str]] = ()
+
+    def on_resize(self) -> None:
+        self.hints(self.pairs)
 
     def hints(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Show (key, title) pairs, as many as fit; the last pairs of the row are the first to go."""
+        self.pairs = tuple(pairs)
         cells: list[Cell] = [Cell(" ", "key")]
         room = self.size.width - 1
         for key, title in pairs:
@@ -74,6 +79,34 @@ class HintBar(Bar):
             cells += [Cell(key, "key"), Cell(f" {title}  ", "dim")]
             room -= size
         self.show(cells)
+
+
+class PaneMark(LineWidget):
+    """The right end of a title row, a widget of its own: Textual paints a row from the widget's left edge on, and this
+    part changes with every cursor move.
+    """
+
+    DEFAULT_CSS = "PaneMark { layer: above; dock: right; height: 1; width: 1; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: tuple[Cell, ...] = ()
+        self.taken = 1
+
+    def show(self, cells: Sequence[Cell]) -> None:
+        """Say this."""
+        cells = tuple(cells)
+        if cells == self.cells:
+            return
+        self.cells = cells
+        size = max(1, sum(width_of(cell.text) for cell in cells))
+        if size != self.taken:
+            self.taken = size
+            self.styles.width = size
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        return paint(self.palette, self.cells, self.size.width, "panel", self.glyphs.ellipsis)
 
 
 class PaneHead(LineWidget):
