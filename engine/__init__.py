@@ -8,7 +8,8 @@ Importing this package loads nothing heavy; ``Engine`` is resolved on first use.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+# As typing's, without loading typing: the exit hook's short way has no use for it.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from engine.config import Config

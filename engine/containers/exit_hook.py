@@ -5,10 +5,12 @@ living engine has left word that it deals with this exit; else it loads the engi
 takes. It never sleeps and never waits for a restart: that is the warden's.
 """
 
+# pathlib takes longer to load than the hook's short way takes in all.
+
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 
 LOG_LIMIT = 1 << 20
 
@@ -16,11 +18,11 @@ LOG_LIMIT = 1 << 20
 def main(arguments: list[str]) -> int:
     """The program; 0 when the exit is dealt with or left to a living engine."""
     data_root, run_dir, settings, id, generation = arguments
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    sys.path.insert(0, os.path.realpath(__file__).rsplit("/", 3)[0])
+    # Nothing else is loaded before this: an engine that stops containers waits for the processor we use.
     from engine.containers import marker
 
-    # Nothing heavier is loaded before this: an engine that stops containers waits for the processor we use.
-    if marker.stands(Path(run_dir) / "containers" / id / "marker", int(generation)):
+    if marker.stands(f"{run_dir}/containers/{id}/marker", int(generation)):
         return 0
     try:
         from engine.containers.exits import hook
@@ -32,15 +34,16 @@ def main(arguments: list[str]) -> int:
     except Exception:
         import traceback
 
-        _note(Path(run_dir) / "exit-hook.log", f"container {id}:\n{traceback.format_exc()}")
+        _note(f"{run_dir}/exit-hook.log", f"container {id}:\n{traceback.format_exc()}")
         return 1
     return 0
 
 
-def _note(path: Path, text: str) -> None:
+def _note(path: str, text: str) -> None:
     """Nobody sees this program's output; the file keeps the last trouble, bounded."""
-    mode = "w" if path.exists() and path.stat().st_size > LOG_LIMIT else "a"
-    with path.open(mode) as file:
+    with open(path, "a", encoding="utf-8") as file:
+        if file.tell() > LOG_LIMIT:
+            file.truncate(0)
         file.write(text)
 
 

@@ -8,11 +8,11 @@ means somebody else was here first. Standard library only: the hook imports this
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.containers import duties, marker, policy
@@ -158,8 +158,23 @@ def tear_down(engine: Engine, record: Record, *, keep_network: bool = False, kee
     attempt(lambda: cgroups.remove(cgroup_of(engine, record.id)))
     attempt(lambda: engine.driver.unmount(record.id))
     if not keep_bundle:
-        shutil.rmtree(Places.of(engine.config, record.id).bundle, ignore_errors=True)
+        discard(Places.of(engine.config, record.id).bundle)
     return errors
+
+
+def discard(directory: Path) -> None:
+    """Remove a bundle; it is flat but for what an operator put there."""
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                Path(entry.path).unlink()
+        directory.rmdir()
+    except FileNotFoundError:
+        return
+    except OSError:
+        import shutil
+
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def cgroup_of(engine: Engine, id: str) -> str:
@@ -172,8 +187,13 @@ def seconds(text: str) -> float:
     if text.startswith("0001"):
         return 0.0
     whole, _, fraction = text.rstrip("Z").partition(".")
-    moment = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
-    return moment.timestamp() + float(f"0.{fraction or 0}")
+    year, month, day = int(whole[:4]), int(whole[5:7]), int(whole[8:10])
+    # Days since the epoch in the Gregorian calendar, with March as the first month; strptime would load the locales.
+    shifted = year - (month <= 2)
+    of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    days = 365 * shifted + shifted // 4 - shifted // 100 + shifted // 400 + of_year - 719468
+    clock = int(whole[11:13]) * 3600 + int(whole[14:16]) * 60 + int(whole[17:19])
+    return days * 86400 + clock + float(f"0.{fraction or 0}")
 
 
 def hook(engine: Engine, id: str, generation: int) -> None:

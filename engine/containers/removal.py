@@ -6,12 +6,11 @@ out, and whoever finds the entry abandoned finishes the removal.
 
 from __future__ import annotations
 
-import shutil
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from engine.containers import duties, exits, sources
+from engine.containers import duties, exits
 from engine.containers.record import LOCK, Places, Record, locked
 from engine.errors import Conflict, EngineError, HostError, TeardownError
 from engine.host import cgroups, processes
@@ -79,7 +78,7 @@ class Removal:
             engine.journal.close(entry)
             engine.events.emit("container", "destroy", record.id, record.event_attributes())
         if volumes:
-            sources.drop_anonymous(engine, record.config)
+            _drop_volumes(engine, record)
         engine.locks.forget(LOCK, record.id)
 
     def _resume(self, intent: Intent) -> None:
@@ -92,7 +91,7 @@ class Removal:
             engine.containers.records.delete(record.id)
             engine.events.emit("container", "destroy", record.id, record.event_attributes())
         if intent.get("volumes"):
-            sources.drop_anonymous(engine, record.config)
+            _drop_volumes(engine, record)
 
     def _end(self, record: Record) -> Record | None:
         """Kill what runs and record its end, under the lock all the way; None when --rm removed it."""
@@ -128,10 +127,17 @@ class Removal:
         attempt(lambda: engine.driver.remove(record.id))
         attempt(lambda: engine.driver.remove(f"{record.id}-init"))
         places = Places.of(engine.config, record.id)
-        attempt(lambda: shutil.rmtree(places.directory) if places.directory.exists() else None)
+        attempt(lambda: exits.discard(places.directory))
         attempt(lambda: places.exit_file.unlink(missing_ok=True))
         if errors:
             raise TeardownError(f"container {record.name}", errors)
+
+
+def _drop_volumes(engine: Engine, record: Record) -> None:
+    if any(mount.anonymous for mount in record.config.binds):
+        from engine.containers import sources
+
+        sources.drop_anonymous(engine, record.config)
 
 
 def _refusal(record: Record) -> Conflict:

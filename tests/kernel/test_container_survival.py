@@ -311,9 +311,7 @@ def test_a_marker_counts_only_while_its_process_lives(make: Callable[..., Contai
     record = record_of(engine, container)
     path = Places.of(engine.config, container.id).marker
     helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
-    path.write_text(
-        f'{{"pid": {helper.pid}, "start": {processes.start_time(helper.pid)}, "generation": {record.generation}}}'
-    )
+    path.write_text(f"{helper.pid} {processes.start_time(helper.pid)} {record.generation}")
     assert marker.stands(path, record.generation)
     assert not marker.stands(path, record.generation + 1)
     os.kill(helper.pid, signal.SIGSTOP)

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from engine.containers import inspection, logs, policy, runtime, summary, terminal
+from engine.containers import exits, inspection, logs, policy, runtime, summary, terminal
 from engine.containers.config import ContainerConfig, request
 from engine.containers.quantities import RestartPolicy
 from engine.containers.record import Record
 from engine.errors import CommandNotExecutable, CommandNotFound, InvalidInput
 from engine.host import cgroups
+from engine.state.database import timestamp
 
 pytestmark = pytest.mark.unit
 
@@ -93,9 +94,7 @@ def test_times_are_utc_whatever_the_hosts_zone() -> None:
     assert line.time == pytest.approx(1795487645.123456789)
 
 
-@pytest.mark.parametrize(
-    ("count", "first"), [(0, b""), (1, b" \n"), (3, b"stderr P tw"), (4, b"F one"), (9, b"F one")]
-)
+@pytest.mark.parametrize(("count", "first"), [(0, b""), (1, b" \n"), (3, b"stderr P tw"), (4, b"F one"), (9, b"F one")])
 def test_tail_counts_whole_lines(count: int, first: bytes) -> None:
     file = io.BytesIO(LOG)
     file.seek(logs.tail_offset(file, count))
@@ -314,3 +313,12 @@ def test_inspect_shows_what_was_asked() -> None:
     assert data["Devices"] == [{"PathOnHost": "/dev/null", "PathInContainer": "/dev/nothing", "CgroupPermissions": "r"}]
     assert data["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 2}
     assert inspection.config_json(ContainerConfig("i", ("x",)), "h").get("StopSignal") is None
+
+
+@pytest.mark.parametrize("moment", [0.0, 951782400.5, 1709164799.0, 1795489235.25, 4102444800.0])
+def test_stored_times_are_read_back(moment: float) -> None:
+    assert exits.seconds(timestamp(moment)) == pytest.approx(moment, abs=1e-6)
+
+
+def test_never_is_no_time() -> None:
+    assert exits.seconds("0001-01-01T00:00:00Z") == 0.0
