@@ -55,7 +55,7 @@ class Flag:
         """The value when the flag is not given."""
         if self.default is not None:
             return self.default
-        return {BOOL: False, LIST: ()}.get(self.kind)
+        return False if self.kind == BOOL else () if self.kind == LIST else None
 
     @property
     def label(self) -> str:

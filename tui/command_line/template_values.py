@@ -46,10 +46,11 @@ def less(first: object, second: object) -> bool:
     """``lt`` on numbers or on strings; Mismatch otherwise."""
     if isinstance(first, str) and isinstance(second, str):
         return first < second
-    numbers = isinstance(first, (int, float)) and isinstance(second, (int, float))
-    if not numbers or isinstance(first, bool) or isinstance(second, bool):
+    if not isinstance(first, (int, float)) or not isinstance(second, (int, float)):
         raise Mismatch("incompatible types for comparison")
-    return first < second  # type: ignore[operator]
+    if isinstance(first, bool) or isinstance(second, bool):
+        raise Mismatch("incompatible types for comparison")
+    return first < second
 
 
 def show(value: object) -> str:

@@ -92,6 +92,6 @@ def _show(command: Command, session: Session, look: Look) -> int:
         session.line(json.dumps(found, separators=(",", ":"), ensure_ascii=False))
     elif template is None:
         session.line(json.dumps(found, indent=4, ensure_ascii=False))
-    for error in failed:
-        session.complain(error)
+    for failure in failed:
+        session.complain(failure)
     return 1 if failed else 0
