@@ -28,7 +28,7 @@ from typing import Any
 import pytest
 from _pytest.runner import runtestprotocol
 
-from engine.host import syscalls
+from engine.host import chroots, syscalls
 from tests import leaks
 
 DEFAULT_LIMIT_S = 120.0
@@ -80,6 +80,10 @@ def time_limit(item: pytest.Item) -> float:
 
 def enter_private_machine() -> None:
     """Own network namespace with lo up; own mounts, a private /run, so ip netns and the iptables lock are private."""
+    directory = Path.cwd()
+    if chroots.is_chroot():
+        chroots.enter_own_root()
+        os.chdir(directory)
     syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET)
     syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
     host_run = os.open("/run", os.O_PATH | os.O_DIRECTORY)

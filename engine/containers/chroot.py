@@ -1,49 +1,59 @@
 """Running the OCI runtime where ``/`` is no mount point: in a chroot, as a rescue system or a build root has.
 
-Owns a small script that stands in for the runtime there. A runtime sets the propagation of ``/`` before it makes a
-container's mounts, which the kernel refuses unless a mount begins there (mount(2)); so the script gives the runtime,
-and it alone, a mount namespace in which one does. Elsewhere nothing of this is used.
+Owns a small script that stands in for the runtime there, and is itself the program which that script runs: it moves to
+a mount namespace whose root is the chroot's directory and becomes the runtime. Elsewhere nothing of this is used.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 
-from engine.errors import HostError
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from engine.errors import EngineError, HostError
+from engine.host import chroots
 
 _SCRIPT = """#!/bin/sh
 # Written by pilothouse: / is no mount point here, and the container runtime needs one.
-# The mount that holds the place is made private first, so that nothing of this is seen outside.
-exec unshare --mount --propagation unchanged sh -c '
-  place=$0
-  mount --make-private "$(findmnt --noheadings --first-only --output TARGET --target "$place")" &&
-  mount --rbind / "$place" && mount --make-rprivate "$place" && exec chroot "$place" "$@"
-' {place} {runtime} "$@"
+exec {python} -I -S {program} {runtime} "$@"
 """
-
-
-def is_chroot() -> bool:
-    """True where no mount begins at this process's ``/``."""
-    with open("/proc/self/mountinfo", "rb") as table:
-        return not any(line.split(b" ", 5)[4] == b"/" for line in table)
 
 
 def stand_in(runtime: Path, run_dir: Path) -> Path:
     """The script that runs ``runtime`` on a ``/`` that is a mount point; it has the runtime's name."""
-    place = run_dir / "chroot"
-    script = place / runtime.name
-    text = _SCRIPT.format(place=shlex.quote(str(place / "root")), runtime=shlex.quote(str(runtime)))
+    script = run_dir / "chroot" / runtime.name
+    words = (sys.executable, Path(__file__).resolve(), runtime)
+    python, program, quoted = (shlex.quote(str(word)) for word in words)
+    text = _SCRIPT.format(python=python, program=program, runtime=quoted)
     try:
         if script.exists() and script.read_text() == text:
             return script
-        (place / "root").mkdir(parents=True, exist_ok=True)
+        script.parent.mkdir(parents=True, exist_ok=True)
         # Whole or not at all: another process may be about to run it.
-        half = place / f"{runtime.name}.{os.getpid()}"
+        half = script.with_name(f"{runtime.name}.{os.getpid()}")
         half.write_text(text)
         half.chmod(0o700)
         half.rename(script)
     except OSError as error:
         raise HostError(f"writing {script}", error.strerror, remedy="see that the run dir is writable") from error
     return script
+
+
+def main(arguments: list[str]) -> int:
+    """Become the runtime with ``arguments`` (the program first) in a namespace that has a root of its own."""
+    directory = Path.cwd()
+    try:
+        chroots.enter_own_root()
+        os.chdir(directory)
+        os.execv(arguments[0], arguments)
+    except (EngineError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

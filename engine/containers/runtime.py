@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.config import Config
-from engine.containers import chroot
 from engine.errors import CommandNotExecutable, CommandNotFound, EngineError, HostError
-from engine.host import processes
+from engine.host import chroots, processes
 
 FALLBACK = "runc"
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -51,7 +50,9 @@ class Runtime:
                 if self._name != "crun" or shutil.which(FALLBACK) is None:
                     raise
                 self._path = find_program(FALLBACK, "finding the container runtime")
-            if chroot.is_chroot():
+            if chroots.is_chroot():
+                from engine.containers import chroot
+
                 self._path = chroot.stand_in(self._path, self._run_dir)
         return self._path
 

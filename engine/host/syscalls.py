@@ -23,6 +23,10 @@ MS_SLAVE = 0x80000
 MS_SHARED = 0x100000
 MNT_DETACH = 0x2
 
+# glibc has no function for it (pivot_root(2)); numbers from the kernel's syscall tables.
+_PIVOT_ROOT = {"x86_64": 155, "i686": 217, "armv7l": 218, "ppc64le": 203, "s390x": 217}
+_PIVOT_ROOT_GENERIC = 41
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
@@ -61,3 +65,10 @@ def setns(descriptor: int, kind: int = 0) -> None:
 def prctl(option: int, argument: int) -> None:
     """prctl(2) with one argument."""
     _check(_libc.prctl(option, argument, 0, 0, 0), "prctl")
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2)."""
+    number = _PIVOT_ROOT.get(os.uname().machine, _PIVOT_ROOT_GENERIC)
+    paths = (ctypes.c_char_p(os.fsencode(new_root)), ctypes.c_char_p(os.fsencode(put_old)))
+    _check(_libc.syscall(ctypes.c_long(number), *paths), "pivot_root")

@@ -16,8 +16,7 @@ pytestmark = pytest.mark.kernel
 
 def test_containers_run_in_a_chroot(cli: Command, config: Config, tmp_path: Path) -> None:
     root = tmp_path / "root"
-    subprocess.run(["mount", "--bind", "--mkdir", "/", root.parent / "whole"], check=True)
-    # The same tree again, but one directory below the mount: its top is no mount point.
+    # The same tree again, but its top is a directory: no mount begins there.
     root.mkdir()
     for name in os.listdir("/"):
         if (Path("/") / name).is_symlink():
@@ -32,8 +31,7 @@ def test_containers_run_in_a_chroot(cli: Command, config: Config, tmp_path: Path
         assert inside("exec", "web", "cat", "/file", check=0).stdout == "built\n"
         inside("restart", "-t", "0", "web", check=0)
         inside("rm", "-f", "web", check=0)
-        assert list((config.run_dir / "chroot/root").iterdir()) == []
+        assert inside("run", "--rm", "app", "ls", "/proc/1/root/", check=0).stdout.split()[0] == "bin"
     finally:
-        subprocess.run(["umount", "-l", "-R", root, root.parent / "whole"], check=False, stderr=subprocess.DEVNULL)
-        for point in [*root.iterdir(), root.parent / "whole"]:
+        for point in root.iterdir():
             subprocess.run(["umount", "-l", "-R", point], check=False, stderr=subprocess.DEVNULL)

@@ -66,7 +66,8 @@ def test_a_container_that_is_not_there(cli: Command, config: Config, scene: Scen
 def test_a_command_that_is_not_there(cli: Command, config: Config, scene: Scene) -> None:
     assert cli("run", "--rm", "busybox", "nosuchcommand").returncode == 127
     assert cli("run", "--rm", "busybox", "/etc/passwd").returncode == 126
-    assert cli("run", "--rm", "busybox", "sh", "-c", "kill -9 $$").returncode == 137
+    assert cli("run", "--rm", "busybox", "sh", "-c", "sh -c 'kill -9 $$'; exit $?").returncode == 137
+    assert cli("run", "--rm", "busybox", "sh", "-c", "exit 3").returncode == 3
     assert not Scene.observe(config).beyond(scene)
 
 
