@@ -189,18 +189,32 @@ class Operation:
             for shared in list(self._shared.values()):
                 if store.layers.find(shared.chain) is None:
                     self._unpack(shared.chain, shared.parent, shared.diff, shared.blob, shared.media_type)
+            self._move_onto_registered()
             self.staging.publish(staged)
             with store.database.transaction():
                 for layer in self._new.values():
-                    if store.layers.find(layer.chain) is None:
-                        store.layers.add(layer)
-                    else:
-                        self._superfluous.append(layer.cache_id)
+                    store.layers.add(layer)
                 for image in planned:
                     self._insert(image)
         for cache_id in reversed(self._superfluous):
             store.driver.remove(cache_id)
         return [image for image in (store.records.by_id(one.id) for one in planned) if image is not None]
+
+    def _move_onto_registered(self) -> None:
+        """Give up layers that another operation registered first; what stands on ours is unpacked anew upon theirs.
+
+        Called with the store's lock held, so that nobody can overtake again.
+        """
+        given_up: set[str | None] = set()
+        for chain, layer in list(self._new.items()):
+            known = self.store.layers.find(chain) is not None
+            if not known and self.store.driver.parent(layer.cache_id) not in given_up:
+                continue
+            del self._new[chain]
+            given_up.add(layer.cache_id)
+            self._superfluous.append(layer.cache_id)
+            if not known:
+                self._unpack(chain, layer.parent, layer.diff, layer.blob, layer.media_type)
 
     def _insert(self, image: Planned) -> None:
         store = self.store

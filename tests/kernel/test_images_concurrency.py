@@ -132,3 +132,29 @@ def test_a_name_that_moves_is_told(engine: Engine) -> None:
     engine.images.load(io.BytesIO(out.getvalue()), lines.append)
     assert engine.images.get("app").id == old.id and engine.images.get(new.id).names == ()
     assert any("app:latest already exists" in line and new.id in line for line in lines)
+
+
+def test_a_load_overtaken_by_another_stands_on_the_other_s_layers(engine: Engine) -> None:
+    base = engine.images.get("busybox")
+    one = commit(engine, base, "one", one="1")
+    commit(engine, one, "two", two="2")
+    archives = {}
+    for name in ("one", "two"):
+        archives[name] = io.BytesIO()
+        engine.images.save([name], archives[name])
+        archives[name].seek(0)
+    for name in ("two", "one", "busybox"):
+        engine.images.remove(name)
+    assert engine.driver.ids() == []
+
+    def overtake(line: str) -> None:
+        if "3/3" in line:
+            engine.images.load(archives["one"])
+
+    engine.images.load(archives["two"], overtake)
+
+    assert len(engine.driver.ids()) == 3 and leftovers(engine) == []
+    engine.images.create_directory("look", engine.images.get("two"))
+    root = engine.driver.mount("look")
+    assert ((root / "one").read_text(), (root / "two").read_text()) == ("1", "2")
+    engine.images.discard("look")
