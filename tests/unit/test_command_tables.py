@@ -9,9 +9,9 @@ import pytest
 from engine.errors import InvalidInput
 from tui.command_line import human, table
 from tui.command_line.filters import Filters
+from tui.command_line.values import environment
 from tui.command_line.verbs.build import build_arguments
 from tui.command_line.verbs.listing import matches_reference
-from tui.command_line.verbs.run import environment
 
 pytestmark = pytest.mark.unit
 
@@ -23,9 +23,7 @@ ROWS = [
 
 
 def render(form: str, quiet: str = "") -> list[str]:
-    return table.render(
-        ROWS, form, headers=HEADERS, kind="row", default=r"{{.ID}}\t{{.Names}}\t{{.Status}}", quiet=quiet
-    )
+    return table.render(ROWS, form, headers=HEADERS, kind="row", default=("ID", "Names", "Status"), quiet=quiet)
 
 
 def test_columns_are_ten_wide_at_least_and_three_apart() -> None:
@@ -49,8 +47,8 @@ def test_forms_of_format() -> None:
     assert render("json")[0] == '{"ID":"0123456789ab","Names":"web","Status":"Up 2 minutes"}'
     assert render('{{.Label "tier"}}') == ["db", ""]
     assert render('table {{.Names}}\t{{.Label "com.example.tier"}}')[0] == "NAMES     tier"
-    assert render("", quiet="{{.ID}}") == ["0123456789ab", "ba9876543210"]
-    assert render("{{.Names}}", quiet="{{.ID}}") == ["web", "日本"]
+    assert render("", quiet="ID") == ["0123456789ab", "ba9876543210"]
+    assert render("{{.Names}}", quiet="ID") == ["web", "日本"]
 
 
 def test_a_wrong_template_is_told_with_the_fields_there_are() -> None:
@@ -100,6 +98,9 @@ def test_ages(seconds: float, text: str) -> None:
 def test_times() -> None:
     assert human.seconds_of("1970-01-01T00:00:10.5Z") == 10.5
     assert human.seconds_of("1970-01-01T01:00:10.25+01:00") == 10.25
+    for moment in (0, 68_169_600, 951_782_400, 951_868_800, 1_709_251_199, 1_795_487_301, 4_107_542_400):
+        text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+        assert human.seconds_of(text) == moment, text
     assert human.ago("1970-01-01T00:00:00.0Z", now=7200) == "2 hours ago"
     assert human.ago("0001-01-01T00:00:00Z") == "N/A"
 

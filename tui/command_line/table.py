@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from engine.errors import InvalidInput
-from tui.command_line.template import Template
-from tui.command_line.template_parser import TemplateError
 
 MINIMUM = 10
 PADDING = 3
@@ -28,6 +25,8 @@ def width(text: str) -> int:
     """Columns ``text`` takes on a terminal: wide characters two, combining ones none."""
     if text.isascii():
         return len(text)
+    import unicodedata
+
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text
@@ -56,24 +55,28 @@ def render(
     *,
     headers: Mapping[str, str],
     kind: str,
-    default: str,
+    default: Sequence[str],
     quiet: str = "",
 ) -> list[str]:
     """The lines of a listing.
 
-    ``form`` is the user's ``--format``: empty or ``table`` for ``default`` (a table template), ``table TEMPLATE``,
-    ``json``, or a template. ``quiet`` is the template of ``-q``, empty without it. ``kind`` is the type named when a
-    template asks for a field the listing does not have.
+    ``form`` is the user's ``--format``: empty or ``table`` for the fields ``default``, ``table TEMPLATE``, ``json``, or
+    a template. ``quiet`` is the field of ``-q``, empty without it. ``kind`` is the type named when a template asks for
+    a field the listing does not have.
     """
-    if quiet and form in ("", "table"):
-        form = quiet
     if form in ("", "table"):
-        form = f"table {default}"
+        if quiet:
+            return [str(_value(row, quiet)) for row in rows]
+        lines = [[str(_value(row, name)) for name in default] for row in rows]
+        return align([[headers[name] for name in default], *lines])
     if form in ("json", "{{json .}}"):
         return [json.dumps(_plain_row(row), separators=(",", ":"), ensure_ascii=False) for row in rows]
     tabular = form.startswith("table") and form[5:6] in (" ", "\t")
     source = form[5:].strip() if tabular else form
     source = source.replace(r"\t", "\t").replace(r"\n", "\n")
+    from tui.command_line.template import Template
+    from tui.command_line.template_parser import TemplateError
+
     try:
         template = Template(source, kind=kind)
     except TemplateError as error:
@@ -81,17 +84,22 @@ def render(
             f"failed to parse template: template parsing error: {error}",
             remedy="a template looks like '{{.ID}}: {{.Names}}'; fields: " + ", ".join(headers),
         ) from None
-    lines = [template.render(row) for row in rows]
+    rendered = [template.render(row) for row in rows]
     if not tabular:
-        return lines
+        return rendered
     head = _header(source, headers)
-    return align([line.split("\t") for line in (head, *lines)])
+    return align([line.split("\t") for line in (head, *rendered)])
+
+
+def _value(row: Row, name: str) -> object:
+    value = row[name]
+    return value() if callable(value) else value
 
 
 def _plain_row(row: Row) -> dict[str, object]:
     """The fields of a row with their values; ``Label`` is a function of a key and no field."""
-    fields = {name: value for name, value in sorted(row.items()) if name != "Label"}
-    return {name: value() if callable(value) else value for name, value in fields.items()}
+    fields = [name for name in sorted(row) if name != "Label"]
+    return {name: _value(row, name) for name in fields}
 
 
 def _header(source: str, headers: Mapping[str, str]) -> str:

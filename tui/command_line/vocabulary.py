@@ -108,6 +108,7 @@ SYSTEM_VERBS = (
         flags=(INSPECT_FORMAT,),
         changes=False,
     ),
+    Verb(("restore",), "After a boot, start the containers whose restart policy says so", "system:restore"),
     Verb(("help",), "Show help about a command", "system:help_about", "[COMMAND]", 0, None, changes=False),
 )
 

@@ -67,8 +67,8 @@ def history(command: Command, session: Session) -> int:
         command.text("format"),
         headers=HISTORY_HEADERS,
         kind="*formatter.historyContext",
-        default=r"{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
-        quiet="{{.ID}}" if command.on("quiet") else "",
+        default=("ID", "CreatedSince", "CreatedBy", "Size", "Comment"),
+        quiet="ID" if command.on("quiet") else "",
     )
     session.lines(lines)
     return 0

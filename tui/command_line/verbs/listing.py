@@ -111,8 +111,8 @@ def containers(command: Command, session: Session) -> int:
         command.text("format"),
         headers=CONTAINER_HEADERS,
         kind="*formatter.ContainerContext",
-        default=r"{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
-        quiet="{{.ID}}" if command.on("quiet") else "",
+        default=("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"),
+        quiet="ID" if command.on("quiet") else "",
     )
     session.lines(lines)
     return 0
@@ -171,14 +171,14 @@ def images(command: Command, session: Session) -> int:
         for name in names:
             if not patterns or any(matches_reference(pattern, name) for pattern in patterns):
                 rows.append(image_fields(image, name, full))
-    digest = r"\t{{.Digest}}" if command.on("digests") else ""
+    digest = ("Digest",) if command.on("digests") else ()
     lines = table.render(
         rows,
         command.text("format"),
         headers=IMAGE_HEADERS,
         kind="*formatter.imageContext",
-        default=r"{{.Repository}}\t{{.Tag}}" + digest + r"\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
-        quiet="{{.ID}}" if command.on("quiet") else "",
+        default=("Repository", "Tag", *digest, "ID", "CreatedSince", "Size"),
+        quiet="ID" if command.on("quiet") else "",
     )
     session.lines(dict.fromkeys(lines) if command.on("quiet") else lines)
     return 0
@@ -229,8 +229,8 @@ def networks(command: Command, session: Session) -> int:
         command.text("format"),
         headers=NETWORK_HEADERS,
         kind="*formatter.networkContext",
-        default=r"{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
-        quiet="{{.ID}}" if command.on("quiet") else "",
+        default=("ID", "Name", "Driver", "Scope"),
+        quiet="ID" if command.on("quiet") else "",
     )
     session.lines(lines)
     return 0
@@ -267,8 +267,8 @@ def volumes(command: Command, session: Session) -> int:
         command.text("format"),
         headers=VOLUME_HEADERS,
         kind="*formatter.volumeContext",
-        default=r"{{.Driver}}\t{{.Name}}",
-        quiet="{{.Name}}" if command.on("quiet") else "",
+        default=("Driver", "Name"),
+        quiet="Name" if command.on("quiet") else "",
     )
     session.lines(lines)
     return 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from engine.errors import InvalidInput
 from tui.command_line.grammar import Command
 from tui.command_line.session import Session
-from tui.command_line.verbs.run import environment
+from tui.command_line.values import environment
 
 if TYPE_CHECKING:
     from engine.containers.container import Container

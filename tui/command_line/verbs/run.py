@@ -6,15 +6,14 @@ prints: the id with ``-d``, else the container's own output and its exit code.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError, InvalidInput, NotFound
 from tui.command_line.grammar import Command, invalid_value
 from tui.command_line.session import Session
-from tui.command_line.verbs.volumes import pairs
+from tui.command_line.values import environment, pairs
 
 if TYPE_CHECKING:
     from engine.containers.container import Container
@@ -109,17 +108,6 @@ def settings(command: Command) -> dict[str, Any]:
     if "entrypoint" in command.given:
         given["entrypoint"] = command.text("entrypoint")
     return {name: value for name, value in given.items() if value is not None}
-
-
-def environment(texts: Sequence[str]) -> list[str]:
-    """``-e`` arguments: a bare NAME takes the caller's value; where there is none it stays bare, which unsets it."""
-    found = []
-    for text in texts:
-        name, equals, _ = text.partition("=")
-        if not name:
-            raise InvalidInput(f"invalid environment variable: {text}", remedy="write -e NAME=VALUE")
-        found.append(f"{name}={os.environ[name]}" if not equals and name in os.environ else text)
-    return found
 
 
 class _Reader:

@@ -1,4 +1,4 @@
-"""``version``, ``info`` and ``help``.
+"""``version``, ``info``, ``restore`` and ``help``.
 
 Owns what is told about the program, the host and what the engine keeps. Everything shown is looked up now.
 """
@@ -45,6 +45,17 @@ def version(command: Command, session: Session) -> int:
         if found or name != "runc":
             session.line(f" {name + ':':<18} {found or 'not installed'}")
     return 0
+
+
+def restore(command: Command, session: Session) -> int:
+    """Start what the restart policies say after a boot, and print the names; 1 if one of them could not be started."""
+    failures: list[str] = []
+    containers = session.containers
+    containers.on_warning = failures.append
+    session.lines(containers.restore())
+    for words in failures:
+        session.note(words)
+    return 1 if failures else 0
 
 
 def info(command: Command, session: Session) -> int:

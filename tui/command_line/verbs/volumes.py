@@ -5,11 +5,11 @@ Owns their output. Listing and inspecting volumes is with the other lists.
 
 from __future__ import annotations
 
-from engine.errors import InvalidInput
 from tui.command_line import human
 from tui.command_line.filters import Filters
 from tui.command_line.grammar import Command
 from tui.command_line.session import Session
+from tui.command_line.values import pairs
 
 WARNING = "WARNING! This will remove {} volumes not used by at least one container.\nAre you sure you want to continue?"
 
@@ -52,14 +52,3 @@ def prune(command: Command, session: Session) -> int:
 def split_all(texts: list[str]) -> list[tuple[str, str, str]]:
     """Each text cut at its first ``=``."""
     return [text.partition("=") for text in texts]
-
-
-def pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    """``KEY=VALUE`` arguments as a mapping; a bare KEY has an empty value."""
-    found = {}
-    for text in texts:
-        key, _, value = text.partition("=")
-        if not key:
-            raise InvalidInput(f"invalid label '{text}': its key is empty", remedy="write KEY=VALUE")
-        found[key] = value
-    return found
