@@ -34,7 +34,8 @@ def restore(engine: Engine) -> list[str]:
             continue
         try:
             engine.containers.lifecycle.start(settled.id)
-        except EngineError:
+        except EngineError as error:
+            engine.containers.warn(settled.name, str(error))
             continue
         started.append(settled.name)
     return started
