@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from tui.jobs import Job
     from tui.screens.form import Values
 
+AT_ONCE = 8  # containers a bulk verb deals with at the same time: a stop may wait ten seconds for each
 _TOUCHED = (CONTAINERS, TOPOLOGY, RULES, SYSTEM)
 
 
@@ -52,17 +55,32 @@ def _each(
     def work(job: Job) -> str:
         engine = console.engine()
         failures: list[tuple[str, Exception]] = []
-        for number, row in enumerate(chosen, 1):
-            if job.cancel.is_set():
-                return f"{doing} {what}: stopped after {number - 1}"
-            if len(chosen) > 1:
-                job.progress = f"{number} of {len(chosen)}: {row.name}"
-            try:
-                act(engine.containers.get(row.id))
-            except Exception as error:
-                if len(chosen) == 1:
-                    raise
-                failures.append((row.name, error))
+        waiting = deque(chosen)
+        ended: list[str] = []
+
+        def take() -> None:
+            while waiting and not job.cancel.is_set():
+                try:
+                    row = waiting.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                try:
+                    act(engine.containers.get(row.id))
+                except Exception as error:
+                    failures.append((row.name, error))
+                ended.append(row.name)
+                job.progress = f"{len(ended)} of {len(chosen)} done" if len(chosen) > 1 else ""
+
+        threads = [threading.Thread(target=take, daemon=True) for _ in range(min(AT_ONCE, len(chosen)) - 1)]
+        for thread in threads:
+            thread.start()
+        take()
+        for thread in threads:
+            thread.join()
+        if waiting:
+            return f"{doing} {what}: stopped after {len(ended)}"
+        if failures and len(chosen) == 1:
+            raise failures[0][1]
         if failures:
             name, first = failures[0]
             more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
