@@ -131,7 +131,7 @@ class _Unpacking:
         self._remember(path)
 
     def finish(self) -> None:
-        """Set the directory times, which every file made in them has changed; deepest first costs nothing extra."""
+        """Set the directory times, which every name made or removed in them had changed."""
         for path, mtime in self.times.items():
             place = self.tree.directory(path)
             os.utime(place.descriptor, ns=(mtime, mtime))
