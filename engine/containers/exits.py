@@ -70,21 +70,24 @@ def _read_exit_file(places: Places) -> Exit | None:
         return None
 
 
-def settle(engine: Engine, record: Record, *, keep_network: bool = False, by_user: bool = False) -> Record | None:
+def settle(
+    engine: Engine, record: Record, *, keep_network: bool = False, by_user: bool = False, verb: str = ""
+) -> Record | None:
     """Bring the row in line with the process; the fresh row, None when the container was removed (``--rm``).
 
     The caller holds the lock. Nothing happens while the process lives. ``by_user`` cancels the restart policy, as a
     stop does; ``keep_network`` leaves the sandbox, and the status ``restarting``, for the restart that follows at once.
+    ``verb`` is the event that follows the exit's own.
     """
     if not record.is_up:
         return record
     ended = observe(engine, record)
     if ended is None:
         return record
-    return _finish(engine, record, ended, keep_network, by_user or record.stopped_by_user)
+    return _finish(engine, record, ended, keep_network, by_user or record.stopped_by_user, verb)
 
 
-def _finish(engine: Engine, record: Record, ended: Exit, keep_network: bool, by_user: bool) -> Record | None:
+def _finish(engine: Engine, record: Record, ended: Exit, keep_network: bool, by_user: bool, verb: str) -> Record | None:
     records, config = engine.containers.records, record.config
     group = cgroup_of(engine, record.id)
     oom = cgroups.oom_kills(group) > 0 or (Places.of(engine.config, record.id).bundle / "oom").exists()
@@ -118,6 +121,8 @@ def _finish(engine: Engine, record: Record, ended: Exit, keep_network: bool, by_
         if oom:
             engine.events.emit("container", "oom", record.id, record.event_attributes())
         engine.events.emit("container", "die", record.id, record.event_attributes(exitCode=str(ended.code)))
+        if verb:
+            engine.events.emit("container", verb, record.id, record.event_attributes())
         if restart:
             delay = VERB_GRACE_S if keep_network else decision.delay_ms / 1000
             duties.Duties(engine.database).add(

@@ -244,10 +244,9 @@ class Lifecycle:
             if not processes.wait_gone(record.pid, record.pid_start, patience):
                 processes.send_signal(record.pid, record.pid_start, signal.SIGKILL)
                 self._await_end(record)
-            self._settle(record, keep_network=keep_network)
+            self._settle(record, keep_network=keep_network, verb="stop")
         finally:
             engine.containers.unattend(record)
-        engine.events.emit("container", "stop", record.id, record.event_attributes())
 
     def _await_end(self, record: Record) -> None:
         if processes.wait_gone(record.pid, record.pid_start, KILL_TIMEOUT_S):
@@ -258,12 +257,12 @@ class Lifecycle:
             remedy=f"it waits inside the kernel, perhaps for a network file system: see /proc/{record.pid}/stack",
         )
 
-    def _settle(self, record: Record, *, keep_network: bool = False) -> None:
+    def _settle(self, record: Record, *, keep_network: bool = False, verb: str = "") -> None:
         """Deal with the end of ``record``'s run under the lock, unless somebody has."""
         with locked(self._engine, record.id):
             fresh = self._engine.containers.records.get(record.id)
             if fresh is not None and fresh.is_up and fresh.generation == record.generation:
-                exits.settle(self._engine, fresh, keep_network=keep_network, by_user=keep_network)
+                exits.settle(self._engine, fresh, keep_network=keep_network, by_user=keep_network, verb=verb)
 
     def _mark(self, record: Record) -> None:
         self._engine.containers.attend(record)

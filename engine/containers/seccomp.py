@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +54,15 @@ def profile_path() -> Path:
     )
 
 
-def read_profile(path: Path) -> tuple[Mapping[str, Any], str]:
-    """(profile, digest of its bytes); errors name the file."""
+def read_profile(path: Path) -> Mapping[str, Any]:
+    """The profile as it is in the file; errors name the file."""
     try:
-        content = path.read_bytes()
-        profile = json.loads(content)
+        profile: Mapping[str, Any] = json.loads(path.read_bytes())
     except OSError as error:
         raise HostError(f"reading seccomp profile {path}", error.strerror) from error
     except ValueError as error:
         raise InvalidInput(f"seccomp profile {path} is not JSON: {error}") from error
-    return profile, hashlib.sha256(content).hexdigest()
+    return profile
 
 
 def resolve(
@@ -150,6 +150,28 @@ def running_kernel() -> tuple[int, int]:
     return int(major), int("".join(character for character in minor if character.isdigit()) or 0)
 
 
+@dataclass(frozen=True)
+class Filter:
+    """A resolved profile: the spec's ``linux.seccomp`` and a digest of it."""
+
+    document: Mapping[str, Any]
+    digest: str
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Filter:
+        """``document`` with its digest."""
+        return cls(document, hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What goes into the spec: ``document`` and ``annotations``; ``key`` is the cache's, empty without a cache."""
+
+    document: Mapping[str, Any] | None
+    annotations: Mapping[str, str]
+    key: str
+
+
 class Filters:
     """Compiled filters under ``directory``, so that the runtime compiles each profile once.
 
@@ -159,11 +181,21 @@ class Filters:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def key(self, resolved: Mapping[str, Any], runtime: Path) -> str:
-        """The cache key of a resolved profile for the runtime at ``runtime``."""
+    def prepare(self, filter: Filter | None, runtime: Path, *, cached: bool) -> Prepared:
+        """What the spec says of ``filter``; ``cached`` is true if the runtime takes compiled filters.
+
+        With a compiled one the rules themselves are left out: it is used as it is, and a runtime that did not would
+        refuse every call.
+        """
+        if filter is None or not cached:
+            return Prepared(None if filter is None else filter.document, {}, "")
         status = runtime.stat()
-        text = json.dumps(resolved, sort_keys=True) + f"{runtime} {status.st_size} {status.st_mtime_ns}"
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        text = f"{filter.digest} {runtime} {status.st_size} {status.st_mtime_ns}"
+        key = hashlib.sha256(text.encode()).hexdigest()[:32]
+        compiled = self.load(key)
+        if compiled is None:
+            return Prepared(filter.document, {}, key)
+        return Prepared({**filter.document, "syscalls": []}, {ANNOTATION: compiled}, key)
 
     def load(self, key: str) -> str | None:
         """The compiled filter in base64, as crun's annotation wants it; None when it was never kept."""
@@ -173,7 +205,9 @@ class Filters:
             return None
 
     def keep(self, key: str, compiled: Path) -> None:
-        """Keep what the runtime compiled into its state directory; without one there is nothing to keep."""
+        """Keep what the runtime compiled into its state directory, unless it is kept or there is nothing to keep."""
+        if not key or (self._directory / f"{key}.bpf").exists():
+            return
         try:
             content = compiled.read_bytes()
         except OSError:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.containers import accounts, conmon, exits, files, seccomp, sources, spec, stubs, surroundings
 from engine.containers.accounts import Account
@@ -39,7 +39,7 @@ class Ground:
     rootfs: Path
     mounts: tuple[ResolvedMount, ...]
     account: Account
-    profile: dict[str, Any] | None
+    filter: seccomp.Prepared
 
 
 class Startup:
@@ -220,16 +220,15 @@ class Startup:
             rootfs,
             sources.resolve(self._engine, config),
             account,
-            surroundings.seccomp_profile(config),
+            self._filters().prepare(
+                surroundings.seccomp_filter(config),
+                self._engine.containers.runtime.path,
+                cached=self._engine.containers.runtime.is_crun,
+            ),
         )
 
     def _spec(self, record: Record, ground: Ground, sandbox: Sandbox, host_files: dict[str, Path]) -> Spec:
         engine, config = self._engine, record.config
-        annotations: dict[str, str] = {}
-        if ground.profile is not None and engine.containers.runtime.is_crun:
-            compiled = self._filters().load(self._filters().key(ground.profile, engine.containers.runtime.path))
-            if compiled is not None:
-                annotations[seccomp.ANNOTATION] = compiled
         return spec.plan(
             config,
             Surroundings(
@@ -247,8 +246,8 @@ class Startup:
                 hard_limits=surroundings.hard_limits(),
                 least_oom_score=surroundings.least_oom_score(),
                 private_cgroup=cgroups.layout().kind == "v2",
-                seccomp=ground.profile,
-                annotations=annotations,
+                seccomp=ground.filter.document,
+                annotations=ground.filter.annotations,
             ),
         )
 
@@ -256,11 +255,8 @@ class Startup:
         return seccomp.Filters(self._engine.config.run_dir / "seccomp")
 
     def _keep_filter(self, record: Record, ground: Ground) -> None:
-        runtime = self._engine.containers.runtime
-        if ground.profile is None or not runtime.is_crun:
-            return
-        key = self._filters().key(ground.profile, runtime.path)
-        self._filters().keep(key, runtime.state_directory(record.id) / "seccomp.bpf")
+        state = self._engine.containers.runtime.state_directory(record.id)
+        self._filters().keep(ground.filter.key, state / "seccomp.bpf")
 
     def _write_bundle(self, places: Places, plan: Spec) -> None:
         places.bundle.mkdir(parents=True, exist_ok=True, mode=0o700)

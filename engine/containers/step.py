@@ -16,7 +16,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.containers import accounts, seccomp, spec, stubs, surroundings
 from engine.containers.config import ContainerConfig
@@ -100,9 +100,8 @@ def _run(
     files = write(bundle, config, HOSTNAME, sandbox)
     del files["/etc/hostname"]
     made.make(stubs.DIRECTORIES, files)
-    profile = surroundings.seccomp_profile(config)
     filters = seccomp.Filters(engine.config.run_dir / "seccomp")
-    key, annotations = _filter(filters, profile, runtime)
+    filter = filters.prepare(surroundings.seccomp_filter(config), runtime.path, cached=runtime.is_crun)
     plan = spec.plan(
         config,
         Surroundings(
@@ -113,26 +112,16 @@ def _run(
             netns=sandbox.netns,
             files=files,
             bounding=surroundings.bounding_set(),
-            seccomp=profile,
-            annotations=annotations,
+            seccomp=filter.document,
+            annotations=filter.annotations,
             private_cgroup=cgroups.layout().kind == "v2",
         ),
     )
     (bundle / "config.json").write_text(json.dumps(plan.document))
-    code, words = _execute(runtime, id, bundle, runtime.state_directory(id), (filters, key), output, cancel)
+    code, words = _execute(runtime, id, bundle, runtime.state_directory(id), (filters, filter.key), output, cancel)
     if code == 0 or not words:
         return code
     raise runtime.error(words, config.arguments, "running a build step")
-
-
-def _filter(
-    filters: seccomp.Filters, profile: Mapping[str, Any] | None, runtime: Runtime
-) -> tuple[str, dict[str, str]]:
-    if profile is None or not runtime.is_crun:
-        return "", {}
-    key = filters.key(profile, runtime.path)
-    compiled = filters.load(key)
-    return key, {} if compiled is None else {seccomp.ANNOTATION: compiled}
 
 
 def _execute(
@@ -175,8 +164,7 @@ def _execute(
             if part == b"":
                 break
             if first and part is not None:
-                if key:
-                    filters.keep(key, state / "seccomp.bpf")
+                filters.keep(key, state / "seccomp.bpf")
                 held, first = part, False
                 continue
             if held is not None:

@@ -11,7 +11,6 @@ import stat
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from engine.containers import capabilities, seccomp
 from engine.containers.config import ContainerConfig
@@ -129,7 +128,7 @@ def _node(path: Path, target: str, access: str) -> Device | None:
     return Device(target, kind, major, minor, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, access)
 
 
-def seccomp_profile(config: ContainerConfig) -> dict[str, Any] | None:
+def seccomp_filter(config: ContainerConfig) -> seccomp.Filter | None:
     """The resolved filter of ``config``, None for unconfined and privileged containers.
 
     ``--security-opt seccomp=FILE`` is a docker-format profile of the operator's own.
@@ -144,9 +143,11 @@ def seccomp_profile(config: ContainerConfig) -> dict[str, Any] | None:
 
 
 @lru_cache(maxsize=8)
-def _resolved(path: Path, _: int, kept: frozenset[str]) -> dict[str, Any]:
-    profile, _digest = seccomp.read_profile(path)
-    return seccomp.resolve(profile, kept, machine=os.uname().machine, kernel=seccomp.running_kernel())
+def _resolved(path: Path, _: int, kept: frozenset[str]) -> seccomp.Filter:
+    profile = seccomp.read_profile(path)
+    return seccomp.Filter.of(
+        seccomp.resolve(profile, kept, machine=os.uname().machine, kernel=seccomp.running_kernel())
+    )
 
 
 def _seccomp_option(options: Sequence[str]) -> str:
