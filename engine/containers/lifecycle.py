@@ -181,15 +181,6 @@ class Lifecycle:
                 delay_ms=record.restart_delay_ms,
             )
 
-    def wait_removed(self, id: str) -> None:
-        """Wait until a container's row is gone, or stays as dead."""
-        deadline = time.monotonic() + SETTLE_TIMEOUT_S
-        while time.monotonic() < deadline:
-            record = self._engine.containers.records.get(id)
-            if record is None or record.status == "dead":
-                return
-            time.sleep(SETTLE_POLL_S)
-
     def _settled(self, record: Record) -> Record | None:
         """The row once whoever deals with the end of ``record``'s run is done; done here when nobody is.
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from engine.containers import exits
 from engine.containers.record import Record, locked
-from engine.errors import Conflict, InvalidInput
+from engine.errors import Conflict, InvalidInput, NotFound
 from engine.host import processes
 
 if TYPE_CHECKING:
@@ -56,8 +56,11 @@ class ContainerSummary:
 
 
 def one(engine: Engine, record: Record) -> ContainerSummary:
-    """The row of one container."""
-    return _summaries(engine, [record])[0][1]
+    """The row of one container; NotFound when it was removed meanwhile."""
+    found = _summaries(engine, [record])
+    if not found:
+        raise NotFound(f"No such container: {record.id}", remedy="it ended and was removed, as --rm asked")
+    return found[0][1]
 
 
 def rows(
