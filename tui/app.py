@@ -156,9 +156,9 @@ class Console(App[int], inherit_bindings=False):
             if self._held is not None:
                 self._held.append(event)
                 return
-            if not (self.focused and self.focused.check_consume_key(event.key, event.character)) and (
-                await self._check_bindings(event.key)
-            ):
+            # An input takes its keys in its own time: an enter must not overtake the letters before it.
+            typing = self.focused is not None and self.focused.check_consume_key("a", "a")
+            if not typing and await self._check_bindings(event.key):
                 return
         await super().on_event(event)
 

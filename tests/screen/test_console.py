@@ -87,6 +87,19 @@ async def test_a_quickly_typed_command_never_fires_the_verbs_its_letters_are() -
         assert app.main.prompt is None and app.main.focused is app.main.panes["containers"].listing
 
 
+async def test_a_command_pasted_with_its_enter_is_carried_out_whole() -> None:
+    from textual.events import Key
+
+    app = console()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        for character in ":frobnicate":
+            app.post_message(Key("colon" if character == ":" else character, character))
+        app.post_message(Key("enter", "\r"))
+        await pilot.pause(0.5)
+        assert app.journal.last is not None and ":frobnicate" in app.journal.last.text
+
+
 async def test_filter_narrows_inverts_and_is_cleared() -> None:
     app = console()
     async with app.run_test(size=(80, 24)) as pilot:
