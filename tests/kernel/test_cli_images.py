@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import urllib.request
@@ -55,6 +56,20 @@ def test_a_failing_step_is_shown_with_its_lines(cli: Command, context: Path) -> 
     assert "did not complete successfully: exit code: 7" in failed
     quiet = cli("build", "-q", context, check=1).stderr
     assert " said\n------" in quiet
+
+
+def test_ctrl_c_cancels_a_build_and_leaves_nothing(cli: Command, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM busybox\nRUN echo begun; sleep 1000\n")
+    process = cli.start("build", "-t", "app", context, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.endswith(" begun\n"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in said and "cancel" in said.lower()
+    assert cli("images", "-q", "app", check=0).stdout == ""
 
 
 def test_a_dockerfile_elsewhere(cli: Command, context: Path, tmp_path: Path) -> None:

@@ -6,10 +6,14 @@ Owns that output. Progress goes to stderr, the image id (``-q``) to stdout, so t
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import BuildError, InvalidInput
+from engine.errors import BuildError, Cancelled, InvalidInput
 from tui.command_line.grammar import PROGRAM, Command
 from tui.command_line.session import Session
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 RULE = "-" * 20
 KEPT_LINES = 40
+INTERRUPTED = 130
 
 
 def build(command: Command, session: Session) -> int:
@@ -53,14 +58,19 @@ def build_image(
     """Build with progress on stderr; a failing instruction is shown with its output and its place."""
     progress = Progress(session, quiet=quiet)
     try:
-        image = session.engine.builder.build(
-            context,
-            dockerfile=dockerfile,
-            tags=tags,
-            build_args=build_args or {},
-            no_cache=no_cache,
-            progress=progress.show,
-        )
+        with _cancelled_by_interrupt() as cancel:
+            image = session.engine.builder.build(
+                context,
+                dockerfile=dockerfile,
+                tags=tags,
+                build_args=build_args or {},
+                no_cache=no_cache,
+                progress=progress.show,
+                cancel=cancel,
+            )
+    except Cancelled as error:
+        error.exit_code = INTERRUPTED
+        raise
     except BuildError as error:
         progress.failed()
         shown = excerpt(error, _dockerfile(context, dockerfile))
@@ -69,6 +79,27 @@ def build_image(
         raise
     progress.finished(image, tags)
     return image
+
+
+@contextmanager
+def _cancelled_by_interrupt() -> Iterator[threading.Event | None]:
+    """An event that the first ctrl-c sets, so that the builder can undo its work; a second one interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield None
+        return
+    cancel = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: object) -> None:
+        if cancel.is_set():
+            raise KeyboardInterrupt
+        cancel.set()
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield cancel
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Progress:
