@@ -16,7 +16,6 @@ from engine.containers import conmon, terminal
 from engine.containers.record import Places, Record
 from engine.containers.terminal import SlowClient, Streams
 from engine.errors import Conflict, EngineError, HostError
-from engine.host import processes
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -135,13 +134,6 @@ def foreground(
         channel.close()
         if attended:
             engine.containers.unattend(record)
-            _leave_to_hook(engine, record)
-
-
-def _leave_to_hook(engine: Engine, record: Record) -> None:
-    """The end may have come between the hook's look at our marker and its removal: then it is still ours."""
-    if not processes.is_alive(record.pid, record.pid_start):
-        engine.containers.lifecycle.finish(record.id)
 
 
 def _proxy(engine: Engine, record: Record, number: int) -> None:

@@ -17,6 +17,7 @@ from engine.containers.lifecycle import Lifecycle
 from engine.containers.record import LOCK, Places, Record, Records
 from engine.containers.removal import Removal
 from engine.containers.runtime import Runtime
+from engine.host import processes
 
 if TYPE_CHECKING:
     from engine.containers.creation import Creation
@@ -158,8 +159,11 @@ class Containers:
             marker.leave(Places.of(self._engine.config, record.id).marker, fresh.generation)
 
     def unattend(self, record: Record) -> None:
-        """Take back ``attend``."""
+        """Take back ``attend``; an end that came meanwhile, which the hook left to us, is dealt with now."""
         marker.take_away(Places.of(self._engine.config, record.id).marker)
+        fresh = self.records.get(record.id)
+        if fresh is not None and fresh.is_up and not processes.is_alive(fresh.pid, fresh.pid_start):
+            self.lifecycle.settle(fresh)
 
     def warn(self, name: str, words: str) -> None:
         """Hand a warning to whoever listens (``on_warning``)."""

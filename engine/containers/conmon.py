@@ -174,11 +174,6 @@ def resize(bundle: Path, rows: int, columns: int) -> bool:
     return _control(bundle, f"1 {rows} {columns}\n")
 
 
-def reopen_log(bundle: Path) -> bool:
-    """Tell conmon to open its log file anew after a rename."""
-    return _control(bundle, "2 0 0\n")
-
-
 def _control(bundle: Path, message: str) -> bool:
     # One message a write: conmon takes coalesced ones as repeats of the first.
     try:

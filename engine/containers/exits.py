@@ -160,7 +160,11 @@ def tear_down(engine: Engine, record: Record, *, keep_network: bool = False, kee
     if not keep_network:
         attempt(lambda: engine.networks.release(record.id))
     attempt(lambda: runtime.deleted(record.id, deletion))
-    attempt(lambda: cgroups.remove(cgroup_of(engine, record.id)))
+    group = cgroup_of(engine, record.id)
+    if cgroups.exists(group):
+        # The runtime knew nothing of it any more, or left stragglers.
+        attempt(lambda: cgroups.kill(group))
+        attempt(lambda: cgroups.remove(group))
     attempt(lambda: engine.driver.unmount(record.id))
     if not keep_bundle:
         discard(Places.of(engine.config, record.id).bundle)

@@ -108,7 +108,7 @@ class Lifecycle:
         if final:
             try:
                 self._await_end(record)
-                self._settle(record)
+                self.settle(record)
             finally:
                 self._engine.containers.unattend(record)
 
@@ -160,7 +160,7 @@ class Lifecycle:
         record = engine.containers.records.get(id)
         if record is not None and record.is_up:
             processes.wait_gone(record.pid, record.pid_start)
-            self._settle(record)
+            self.settle(record)
             record = engine.containers.records.get(id)
         if record is None or record.is_up or record.status in ("removing", "restarting"):
             return self._last_exit(id, cursor, record)
@@ -193,7 +193,7 @@ class Lifecycle:
             if fresh is None or not fresh.is_up or fresh.generation != record.generation:
                 return fresh
             if not processes.is_alive(record.conmon_pid, record.conmon_start) or time.monotonic() > deadline:
-                self._settle(record)
+                self.settle(record)
                 return engine.containers.records.get(record.id)
             time.sleep(SETTLE_POLL_S)
 
@@ -235,7 +235,7 @@ class Lifecycle:
             if not processes.wait_gone(record.pid, record.pid_start, patience):
                 processes.send_signal(record.pid, record.pid_start, signal.SIGKILL)
                 self._await_end(record)
-            self._settle(record, keep_network=keep_network, verb="stop")
+            self.settle(record, keep_network=keep_network, verb="stop")
         finally:
             engine.containers.unattend(record)
 
@@ -248,7 +248,7 @@ class Lifecycle:
             remedy=f"it waits inside the kernel, perhaps for a network file system: see /proc/{record.pid}/stack",
         )
 
-    def _settle(self, record: Record, *, keep_network: bool = False, verb: str = "") -> None:
+    def settle(self, record: Record, *, keep_network: bool = False, verb: str = "") -> None:
         """Deal with the end of ``record``'s run under the lock, unless somebody has."""
         with locked(self._engine, record.id):
             fresh = self._engine.containers.records.get(record.id)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def restore(engine: Engine) -> list[str]:
-    """Start what the policies say; the names started. One that cannot start keeps the error in its row."""
+    """Start what the policies say; the names started. One that cannot start keeps the error and is warned of."""
     started: list[str] = []
     records = engine.containers.records
     for record in sorted(records.all(), key=_order):

@@ -207,7 +207,10 @@ def _clear(engine: Engine, id: str) -> None:
 
     attempt(lambda: runtime.deleted(id, runtime.delete(id)))
     attempt(lambda: engine.networks.release(id))
-    attempt(lambda: cgroups.remove(f"{engine.config.cgroup_parent}/{id}"))
+    group = f"{engine.config.cgroup_parent}/{id}"
+    if cgroups.exists(group):
+        attempt(lambda: cgroups.kill(group))
+        attempt(lambda: cgroups.remove(group))
     shutil.rmtree(engine.config.run_dir / "containers" / id, ignore_errors=True)
     # The network's services lock the step as they lock a container.
     with engine.locks.hold("container", id):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from engine.errors import HostError
 
 FREEZE_TIMEOUT_S = 5.0
 REMOVE_TRIES = 50
+KILL_ROUNDS = 100
 _POLL_S = 0.001
 
 
@@ -200,6 +202,32 @@ def processes(path: str) -> list[int]:
             except OSError:
                 continue
     return sorted(found)
+
+
+def kill(path: str) -> None:
+    """Kill every process of the group, frozen or not; the ones that fork meanwhile too."""
+    if is_frozen(path):
+        thaw(path)
+    for _ in range(KILL_ROUNDS):
+        left = [pid for pid in processes(path) if _kill_one(pid)]
+        if not left:
+            return
+        time.sleep(_POLL_S)
+
+
+def _kill_one(pid: int) -> bool:
+    """False when ``pid`` is gone; a pidfd keeps the signal from whoever gets its number next."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def exists(path: str) -> bool:

@@ -295,6 +295,20 @@ def test_a_killed_monitor_leaves_a_container_that_can_be_dealt_with(
     assert container.status == "running"
 
 
+def test_stragglers_the_runtime_forgot_are_killed(make: Callable[..., Container], engine: Engine) -> None:
+    container = make("sh", "-c", "sleep 1001 & sleep 1002 & wait")
+    container.start()
+    group = f"{engine.config.cgroup_parent}/{container.id}"
+    wait_until(lambda: len(cgroups.processes(group)) == 3, "all three run")
+    container.pause()
+    subprocess.run(["rm", "-rf", str(engine.containers.runtime.state_directory(container.id))], check=True)
+    record = record_of(engine, container)
+    engine.containers.records.update(container.id, status="exited")
+    container.remove()
+    assert not cgroups.exists(group)
+    assert not processes.is_alive(record.pid, record.pid_start)
+
+
 def test_a_late_hook_of_an_earlier_run_does_nothing(make: Callable[..., Container], engine: Engine) -> None:
     container = make()
     container.start()
