@@ -260,10 +260,7 @@ def _port_json(ports: Iterable[PublishedPort]) -> list[list[Any]]:
 def _port_objects(rows: Iterable[list[Any]]) -> tuple[PublishedPort, ...]:
     from engine.network.ports import PublishedPort
 
-    return tuple(
-        PublishedPort(host_ip=row[0], host_port=row[1], container_port=row[2], protocol=row[3], host_port_end=row[4])
-        for row in rows
-    )
+    return tuple(PublishedPort(*row) for row in rows)
 
 
 _DEFAULTS: dict[str, Any] = {

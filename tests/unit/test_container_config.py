@@ -118,7 +118,7 @@ def test_json_round_trip_keeps_everything_and_stays_small() -> None:
         "busybox",
         ["sleep", "1"],
         environment={"A": "b=c"},
-        ports=["127.0.0.1:8080:80/udp"],
+        ports=["127.0.0.1:8080:80/udp", "8000-8010:81", "82"],
         binds=["data:/d:ro"],
         tmpfs=["/t:size=1m"],
         restart_policy="on-failure:3",
