@@ -118,6 +118,13 @@ def test_commit_save_load_import(cli: Command, tmp_path: Path) -> None:
     assert cli("inspect", "-f", "{{.Config.Env}}", "root:1", check=0).stdout == "[A=B]\n"
 
 
+def test_a_reader_of_save_that_goes_away_is_no_error(cli: Command) -> None:
+    cli("inspect", "busybox", check=0)
+    line = f"{' '.join(cli.prefix)} save busybox | head -c 10 >/dev/null; echo ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("141\n", "")
+
+
 def test_save_never_writes_to_a_terminal(cli: Command) -> None:
     cli("inspect", "busybox", check=0)
     line = " ".join([*cli.prefix, "save", "busybox"])

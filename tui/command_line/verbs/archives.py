@@ -23,8 +23,14 @@ def save(command: Command, session: Session) -> int:
     if not output:
         if session.out_is_terminal:
             raise InvalidInput("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-        session.engine.images.save(command.operands, session.out_bytes)
-        session.out_bytes.flush()
+        try:
+            session.engine.images.save(command.operands, session.out_bytes)
+            session.out_bytes.flush()
+        except HostError as error:
+            # Whoever read our stdout is gone: the end of a pipe, not a failure to tell about.
+            if isinstance(error.__cause__, BrokenPipeError):
+                raise error.__cause__ from None
+            raise
         return 0
     target = Path(output)
     if not target.parent.is_dir():
