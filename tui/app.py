@@ -141,7 +141,12 @@ class Console(App[int], inherit_bindings=False):
         with self._engine_lock:
             if self._engine is None:
                 self._engine = self._open_engine()
+                self._engine.containers.on_warning = self._warn
             return self._engine
+
+    def _warn(self, words: str) -> None:
+        """Called by the engine, in whichever thread a verb runs."""
+        self.call_later(self.tell, "warn", words)
 
     # keys
 

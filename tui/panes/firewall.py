@@ -23,6 +23,7 @@ class FirewallPane(Pane):
     """Every rule of every table, chain by chain."""
 
     KIND, NUMBER, TITLE, SECTION = "firewall", "5", "Firewall", RULES
+    HIDE_ACTION, HIDING, HIDDEN = "firewall.hot", "hot only", "no rule is counting now"
 
     def __init__(self) -> None:
         super().__init__()

@@ -52,6 +52,9 @@ class Pane(Vertical, inherit_bindings=False):
     TITLE: ClassVar[str] = ""
     SECTION: ClassVar[str] = ""
     ORDERS: ClassVar[tuple[Order, ...]] = ()
+    HIDE_ACTION: ClassVar[str] = "list.hide"
+    HIDING: ClassVar[str] = "idle hidden"  # in the title, while idle objects are hidden
+    HIDDEN: ClassVar[str] = "all are idle and hidden"  # in the list, if that leaves nothing
     TALL: ClassVar[int] = 8  # rows from which column titles are shown
 
     def __init__(self) -> None:
@@ -179,7 +182,8 @@ class Pane(Vertical, inherit_bindings=False):
         if any_object and self.filter:
             return (Cell(f"nothing contains '{self.filter}'; esc clears the filter", "dim"),)
         if any_object:
-            return (Cell("all are hidden; H shows them", "dim"),)
+            key = self.app.keymap.first(self.HIDE_ACTION)  # type: ignore[attr-defined]
+            return (Cell(f"{self.HIDDEN}; {key} shows them", "dim"),)
         return (Cell(self.nothing(), "dim"),)
 
     def paint_head(self) -> None:
@@ -194,7 +198,7 @@ class Pane(Vertical, inherit_bindings=False):
         if self.order:
             notes = [*notes, Cell(f"  by {self.ORDERS[self.order].title}", "quiet")]
         if self.hidden:
-            notes = [*notes, Cell("  idle hidden", "quiet")]
+            notes = [*notes, Cell(f"  {self.HIDING}", "quiet")]
         right: list[Cell] = []
         if listing.marks:
             right.append(Cell(f"{len(listing.marks)} marked  ", "accent"))

@@ -38,11 +38,11 @@ class TopologyPane(Pane):
             )
         return (
             Column("tree", "", 2),
-            Column("container", "CONTAINER", 10, flex=2, limit=28),
+            Column("container", "CONTAINER", 14, flex=3, limit=28),
             Column("address", "ADDRESS", 12, rank=1),
             Column("port", "PORT", 11, rank=4),
             Column("state", "STATE", 6),
-            Column("published", "PUBLISHED", 12, flex=2, limit=36),
+            Column("published", "PUBLISHED", 12, flex=1, limit=36),
             Column("received", "RX/S", 5, rank=3, align="right"),
             Column("sent", "TX/S", 5, rank=3, align="right"),
         )

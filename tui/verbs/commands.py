@@ -84,7 +84,8 @@ def foreground(console: Console, words: Sequence[str], command: str, *, title: s
     if problem:
         console.tell("error", f"{title or command}: {problem}", command)
     else:
-        console.tell("done" if code == 0 else "note", f"{title or command} ended with exit code {code}", command)
+        words = f"{title or command}: exit code {code}"
+        console.tell("done" if code == 0 else "note", words, command if title else "")
     console.feed.ask()
 
 
