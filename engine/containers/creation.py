@@ -50,16 +50,16 @@ class Creation:
         id = names.new_id()
         config = _with_volume_names(config)
         with engine.locks.hold(LOCK, id):
-            record = self._reserve(id, config, image)
             try:
+                record = self._reserve(id, config, image)
                 self._build(record, image)
                 with engine.database.transaction():
                     engine.containers.records.update(id, status="created")
-                    engine.database.execute("DELETE FROM journal WHERE operation=? AND lock_name=?", (OPERATION, id))
+                    self._close_entry(id)
                     engine.events.emit("container", "create", id, record.event_attributes())
             except BaseException:
                 self._undo({"id": id})
-                engine.database.execute("DELETE FROM journal WHERE operation=? AND lock_name=?", (OPERATION, id))
+                self._close_entry(id)
                 engine.locks.forget(LOCK, id)
                 raise
         return replace(record, status="created")
@@ -144,6 +144,9 @@ class Creation:
                 sources.make_volumes(engine, record.config, rootfs)
             finally:
                 driver.unmount(record.id)
+
+    def _close_entry(self, id: str) -> None:
+        self._engine.database.execute("DELETE FROM journal WHERE operation=? AND lock_name=?", (OPERATION, id))
 
     def _undo(self, intent: Intent) -> None:
         engine = self._engine

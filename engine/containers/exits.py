@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.containers import duties, marker, policy
-from engine.containers.record import LOCK, Places, Record
+from engine.containers.record import Places, Record, locked
 from engine.errors import EngineError
 from engine.host import cgroups, processes
 from engine.state.database import timestamp
@@ -37,6 +37,13 @@ class Exit:
     code: int
     finished: float
     error: str = ""
+
+
+@dataclass(frozen=True)
+class Remove:
+    """That a container goes with its end; ``volumes`` is true if its anonymous volumes go too."""
+
+    volumes: bool
 
 
 def observe(engine: Engine, record: Record) -> Exit | None:
@@ -71,23 +78,38 @@ def _read_exit_file(places: Places) -> Exit | None:
 
 
 def settle(
-    engine: Engine, record: Record, *, keep_network: bool = False, by_user: bool = False, verb: str = ""
+    engine: Engine,
+    record: Record,
+    *,
+    keep_network: bool = False,
+    by_user: bool = False,
+    verb: str = "",
+    remove: Remove | None = None,
 ) -> Record | None:
     """Bring the row in line with the process; the fresh row, None when the container was removed (``--rm``).
 
     The caller holds the lock. Nothing happens while the process lives. ``by_user`` cancels the restart policy, as a
     stop does; ``keep_network`` leaves the sandbox, and the status ``restarting``, for the restart that follows at once.
-    ``verb`` is the event that follows the exit's own.
+    ``verb`` is the event that follows the exit's own. ``remove`` takes the container away with its end, as ``rm -f``
+    does.
     """
     if not record.is_up:
         return record
     ended = observe(engine, record)
     if ended is None:
         return record
-    return _finish(engine, record, ended, keep_network, by_user or record.stopped_by_user, verb)
+    return _finish(engine, record, ended, keep_network, by_user or record.stopped_by_user, verb, remove)
 
 
-def _finish(engine: Engine, record: Record, ended: Exit, keep_network: bool, by_user: bool, verb: str) -> Record | None:
+def _finish(
+    engine: Engine,
+    record: Record,
+    ended: Exit,
+    keep_network: bool,
+    by_user: bool,
+    verb: str,
+    remove: Remove | None,
+) -> Record | None:
     records, config = engine.containers.records, record.config
     group = cgroup_of(engine, record.id)
     oom = cgroups.oom_kills(group) > 0 or (Places.of(engine.config, record.id).bundle / "oom").exists()
@@ -100,10 +122,11 @@ def _finish(engine: Engine, record: Record, ended: Exit, keep_network: bool, by_
         ran_s=ended.finished - seconds(record.started_at),
     )
     # A restart verb starts it again itself; the duty is there for the case that it is killed before.
-    restart = (decision.restart and not config.auto_remove) or keep_network
+    restart = (decision.restart and not config.auto_remove and remove is None) or keep_network
     errors = tear_down(engine, record, keep_network=restart)
-    removing = config.auto_remove and not restart
-    status = "removing" if removing else "restarting" if restart else "exited"
+    if remove is None and config.auto_remove and not restart:
+        remove = Remove(volumes=True)
+    status = "removing" if remove is not None else "restarting" if restart else "exited"
     with engine.database.transaction():
         records.update(
             record.id,
@@ -128,17 +151,17 @@ def _finish(engine: Engine, record: Record, ended: Exit, keep_network: bool, by_
             duties.Duties(engine.database).add(
                 duties.RESTART, record.id, time.time() + delay, {"generation": record.generation}
             )
-        entry = engine.containers.removal.intend(record) if removing else None
+        entry = engine.containers.removal.intend(record, volumes=remove.volumes) if remove is not None else None
     Places.of(engine.config, record.id).exit_file.unlink(missing_ok=True)
-    if entry is not None:
-        engine.containers.removal.carry_out(record, entry, volumes=True)
+    if entry is not None and remove is not None:
+        engine.containers.removal.carry_out(record, entry, volumes=remove.volumes, torn_down=not errors)
         return None
     if restart and not keep_network:
         duties.wake_warden(engine.config)
     return records.get(record.id)
 
 
-def tear_down(engine: Engine, record: Record, *, keep_network: bool = False, keep_bundle: bool = False) -> list[str]:
+def tear_down(engine: Engine, record: Record, *, keep_network: bool = False) -> list[str]:
     """Take away everything a run needed, whatever of it is there; all that failed, in words. Idempotent.
 
     The runtime's deletion runs beside the network's: neither waits for the other.
@@ -166,8 +189,7 @@ def tear_down(engine: Engine, record: Record, *, keep_network: bool = False, kee
         attempt(lambda: cgroups.kill(group))
         attempt(lambda: cgroups.remove(group))
     attempt(lambda: engine.driver.unmount(record.id))
-    if not keep_bundle:
-        discard(Places.of(engine.config, record.id).bundle)
+    discard(Places.of(engine.config, record.id).bundle)
     return errors
 
 
@@ -208,8 +230,8 @@ def seconds(text: str) -> float:
 def hook(engine: Engine, id: str, generation: int) -> None:
     """What conmon's exit command does: deal with the end of run ``generation``, unless it was dealt with."""
     if engine.containers.records.get(id) is None:
-        return  # Removed already: taking the lock would only leave its file behind.
-    with engine.locks.hold(LOCK, id):
+        return
+    with locked(engine, id):
         record = engine.containers.records.get(id)
         if record is None or record.generation != generation or not record.is_up:
             return

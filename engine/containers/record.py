@@ -183,4 +183,9 @@ def locked(engine: Engine, id: str, *, timeout: float | None = None) -> Iterator
     with engine.locks.hold(LOCK, id, timeout=timeout):
         if not nested:
             engine.containers.recover_one(id)
-        yield
+        try:
+            yield
+        finally:
+            if not nested and engine.containers.records.get(id) is None:
+                # Taken while another process removed the container: the file would stay for ever.
+                engine.locks.forget(LOCK, id)

@@ -50,7 +50,7 @@ class Removal:
             if record.is_up or record.status == "restarting":
                 if not force:
                     raise _refusal(record)
-                record = self._end(record)
+                record = self._end(record, volumes)
                 if record is None:
                     return
             with engine.database.transaction():
@@ -63,11 +63,14 @@ class Removal:
         """Record that ``record`` is on its way out; joins the surrounding transaction."""
         return self._engine.journal.open(OPERATION, LOCK, record.id, {"id": record.id, "volumes": volumes})
 
-    def carry_out(self, record: Record, entry: Entry, *, volumes: bool) -> None:
-        """Remove everything, the row last; TeardownError names all that failed. The caller holds the lock."""
+    def carry_out(self, record: Record, entry: Entry, *, volumes: bool, torn_down: bool = False) -> None:
+        """Remove everything, the row last; TeardownError names all that failed. The caller holds the lock.
+
+        ``torn_down``: what its run needed is known to be gone.
+        """
         engine = self._engine
         try:
-            self._clear(record)
+            self._clear(record, torn_down)
         except TeardownError as error:
             with engine.database.transaction():
                 engine.containers.records.update(record.id, status="dead", error=str(error))
@@ -93,8 +96,8 @@ class Removal:
         if intent.get("volumes"):
             _drop_volumes(engine, record)
 
-    def _end(self, record: Record) -> Record | None:
-        """Kill what runs and record its end, under the lock all the way; None when --rm removed it."""
+    def _end(self, record: Record, volumes: bool) -> Record | None:
+        """Kill what runs and remove it with its end, under the lock all the way; the row if only a restart waited."""
         engine = self._engine
         if not record.is_up:
             exits.tear_down(engine, record)
@@ -109,9 +112,9 @@ class Removal:
                     f"process {record.pid} did not end within {KILL_TIMEOUT_S:g} s",
                     remedy="it waits inside the kernel, perhaps for a network file system: see its /proc/PID/stack",
                 )
-            return exits.settle(engine, record, by_user=True)
+            return exits.settle(engine, record, by_user=True, remove=exits.Remove(volumes))
 
-    def _clear(self, record: Record) -> None:
+    def _clear(self, record: Record, torn_down: bool = False) -> None:
         engine = self._engine
         errors: list[BaseException] = []
 
@@ -121,9 +124,8 @@ class Removal:
             except (EngineError, OSError) as error:
                 errors.append(error)
 
-        # The runtime, cgroup, network and mount are gone in most cases: asking for them again costs little.
-        for words in exits.tear_down(engine, record):
-            errors.append(EngineError(words))
+        if not torn_down:
+            errors += [EngineError(words) for words in exits.tear_down(engine, record)]
         attempt(lambda: engine.driver.remove(record.id))
         attempt(lambda: engine.driver.remove(f"{record.id}-init"))
         places = Places.of(engine.config, record.id)
