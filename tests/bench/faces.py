@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from engine.config import DATA_ROOT_ENV, RUN_DIR_ENV, Config
+from tui.command_line.session import PARALLEL
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -154,8 +156,9 @@ class InProcess:
         self._engine.containers.get(container).stop(timeout=0)
 
     def remove(self, containers: Sequence[str]) -> None:
-        for container in containers:
-            self._engine.containers.get(container).remove(force=True)
+        # Together, as the console and the command remove many.
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            list(pool.map(lambda id: self._engine.containers.get(id).remove(force=True), containers))
 
     def list_all(self) -> None:
         self._engine.containers.summaries(all=True)
