@@ -453,7 +453,10 @@ def run(
 
 
 def run_console(*, data_root: object = None, run_dir: object = None, **options: Any) -> int:
-    """``run`` for the command line: the configuration of these directories, and a plain word to who is not root."""
+    """``run`` for the command line: the configuration of these directories, and a plain word to who is not root.
+
+    ``PILOTHOUSE_THEME`` and ``PILOTHOUSE_KEYMAP`` choose a theme and a keymap by name.
+    """
     from engine.config import Config
 
     if os.geteuid() != 0:
@@ -465,4 +468,6 @@ def run_console(*, data_root: object = None, run_dir: object = None, **options: 
     config = Config.from_environment(
         data_root=str(data_root) if data_root else None, run_dir=str(run_dir) if run_dir else None
     )
+    options.setdefault("theme_name", os.environ.get("PILOTHOUSE_THEME") or theme.DEFAULT)
+    options.setdefault("keymap_name", os.environ.get("PILOTHOUSE_KEYMAP") or keymap.DEFAULT)
     return run(config, **options)

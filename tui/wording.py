@@ -58,9 +58,9 @@ def rate(value: float) -> str:
         return "0" if value < 0.05 else f"{value:.1f}"
     if value < 999.5:
         return f"{value:.0f}"
-    for unit in ("k", "M", "G"):
+    for unit in ("k", "M", "G", "T"):
         value /= 1000
-        if value < 999.5 or unit == "G":
+        if value < 999.5 or unit == "T":
             return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"
     return ""
 

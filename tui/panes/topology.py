@@ -37,12 +37,12 @@ class TopologyPane(Pane):
                 Column("dropped", "DROPS", 5, rank=5, align="right"),
             )
         return (
-            Column("tree", "", 2),
-            Column("container", "CONTAINER", 14, flex=3, limit=28),
+            Column("tree", "", 1),
+            Column("container", "CONTAINER", 11, flex=3, limit=28),
             Column("address", "ADDRESS", 12, rank=1),
             Column("port", "PORT", 11, rank=4),
             Column("state", "STATE", 6),
-            Column("published", "PUBLISHED", 12, flex=1, limit=36),
+            Column("published", "PUBLISHED", 11, flex=1, limit=36),
             Column("received", "RX/S", 5, rank=3, align="right"),
             Column("sent", "TX/S", 5, rank=3, align="right"),
         )
@@ -102,14 +102,15 @@ def _name(port: PortRow) -> Cell:
 
 
 def _published(published: Sequence[Published], glyphs: Glyphs) -> str:
-    """``17000→27017 +2``; tcp goes without saying."""
+    """``17000→27017 +2``; tcp and an equal port inside go without saying."""
     if not published:
         return ""
     first = published[0]
     host = f"{first.host_ip}:" if first.host_ip else ""
     more = f" +{len(published) - 1}" if len(published) > 1 else ""
     protocol = f"/{first.protocol}" if first.protocol != "tcp" else ""
-    return f"{host}{first.host_port}{glyphs.arrow}{first.container_port}{protocol}{more}"
+    inside = f"{glyphs.arrow}{first.container_port}" if first.container_port != first.host_port else ""
+    return f"{host}{first.host_port}{inside}{protocol}{more}"
 
 
 def _flow(value: float) -> Cell:
@@ -151,7 +152,7 @@ def tree(topology: Topology, kept: set[str], glyphs: Glyphs) -> list[Row]:
         for port in ports:
             branch = glyphs.last_branch if port is ports[-1] else glyphs.branch
             columns = (
-                Cell(f"{branch}{glyphs.link}", "info"),
+                Cell(branch, "info"),
                 _name(port),
                 Cell(port.address.partition("/")[0], "dim"),
                 Cell(port.name, "faint"),

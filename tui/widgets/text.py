@@ -220,9 +220,15 @@ class TextView(Painter, ScrollView, can_focus=True, inherit_bindings=False):
     def on_resize(self, event: events.Resize) -> None:
         if self.wrapping:
             self._measure()
-        elif self.following:
-            self.scroll_to(y=self._end(), animate=False, immediate=True)
+        # Textual clamps scrolling by the size it had before: once more when the new one is in force.
+        self.call_after_refresh(self._stay)
         self.post_message(self.Painted(self))
+
+    def _stay(self) -> None:
+        """At the end, while following."""
+        if self.following:
+            self.scroll_to(y=self._end(), animate=False, immediate=True)
+            self.post_message(self.Painted(self))
 
     def forget_strips(self) -> None:
         """Paint everything again: the colours or symbols changed."""
