@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from engine.config import Config
-from engine.errors import EngineError
+from engine.errors import EngineError, TeardownError
 from engine.state.database import Database
 from engine.state.events import Events
 from engine.state.journal import Journal
@@ -47,11 +48,17 @@ class Engine:
         self.journal = Journal(self.database, self.locks)
         self.events = Events(self.database)
         self._wiring = threading.RLock()
-        if recover and self.journal.pending():
-            self.recover()
+        if recover and self.journal.abandoned():
+            # What cannot be dealt with now is tried again by the next engine, and told by the verb it stands in the way
+            # of. It must not stand in the way of every other one.
+            with suppress(TeardownError):
+                self.recover()
 
     def recover(self) -> None:
-        """Register every journalled operation's handler and deal with what crashed processes left behind."""
+        """Register every journalled operation's handler and deal with what crashed processes left behind.
+
+        TeardownError names what could not be dealt with; the rest was.
+        """
         for service in (self.images, self.networks, self.containers, self.builder):
             service.register_recovery()
         self.journal.recover()

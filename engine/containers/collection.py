@@ -74,7 +74,7 @@ class Containers:
             return
         self.register_recovery()
         self._engine.networks.register_recovery()
-        self._engine.journal.recover()
+        self._engine.journal.recover(lock=(LOCK, id))
 
     def create(
         self, image: str | ContainerConfig, command: str | Iterable[str] | None = None, **settings: Any

@@ -8,12 +8,13 @@ operation's handler, which finishes it or rolls it back. Handlers are idempotent
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from engine.errors import Conflict
+from engine.errors import Conflict, EngineError, TeardownError
 from engine.state.database import Database, timestamp
 from engine.state.locks import Locks
 
@@ -79,25 +80,45 @@ class Journal:
             for row in self._database.all("SELECT * FROM journal ORDER BY id")
         ]
 
-    def recover(self, operation: str | None = None) -> list[Entry]:
+    def abandoned(self) -> list[Entry]:
+        """The recorded intents whose owners are gone, oldest first."""
+        return [entry for entry in self.pending() if self._locks.is_free(entry.lock_kind, entry.lock_name)]
+
+    def recover(self, operation: str | None = None, *, lock: tuple[str, str] | None = None) -> list[Entry]:
         """Finish or roll back every abandoned entry this process has a handler for; returns those dealt with.
 
-        With ``operation`` only entries of that kind: a handler may need another kind dealt with first.
+        With ``operation`` only entries of that kind: a handler may need another kind dealt with first. With ``lock``
+        (kind, name) only entries under that lock, which the caller has just taken; what this thread does under any
+        other lock it holds is not abandoned. A handler that fails keeps its entry, for another try, and keeps no other
+        entry from being dealt with; TeardownError then names all that failed.
         """
-        done = []
+        done: list[Entry] = []
+        errors: list[BaseException] = []
         for entry in self.pending():
-            if operation is not None and entry.operation != operation:
-                continue
+            place = (entry.lock_kind, entry.lock_name)
             handler = self._handlers.get(entry.operation)
-            if handler is None:
+            if handler is None or (operation is not None and entry.operation != operation):
+                continue
+            if place != lock if lock is not None else self._locks.is_held(*place):
                 continue
             try:
-                with self._locks.hold(entry.lock_kind, entry.lock_name, timeout=0):
-                    if self._database.one("SELECT 1 FROM journal WHERE id=?", (entry.id,)) is None:
-                        continue
-                    handler(entry.intent)
-                    self.close(entry)
-            except Conflict:
-                continue
-            done.append(entry)
+                if self._deal_with(entry, handler):
+                    done.append(entry)
+            except (EngineError, OSError, sqlite3.Error) as error:
+                errors.append(error)
+        if errors:
+            raise TeardownError("what interrupted operations left behind", errors)
         return done
+
+    def _deal_with(self, entry: Entry, handler: Handler) -> bool:
+        """False when the entry's owner lives, or somebody else was here first."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._locks.hold(entry.lock_kind, entry.lock_name, timeout=0))
+            except Conflict:
+                return False
+            if self._database.one("SELECT 1 FROM journal WHERE id=?", (entry.id,)) is None:
+                return False
+            handler(entry.intent)
+            self.close(entry)
+            return True
