@@ -11,8 +11,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from engine.errors import EngineError, HostError
 from engine.state.reserve import Reserve
@@ -30,6 +31,14 @@ def timestamp(seconds: float | None = None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{fraction:09d}Z"
 
 
+class _Opened(NamedTuple):
+    """A connection and whose it is."""
+
+    connection: sqlite3.Connection
+    thread: threading.Thread
+    pid: int
+
+
 class Database:
     """The state database at ``path``; safe to share between threads, reopened after a fork."""
 
@@ -37,7 +46,7 @@ class Database:
         self.path = path
         self._reserve = Reserve(path.with_suffix(".reserve"))
         self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._opened: list[_Opened] = []
         self._guard = threading.Lock()
 
     def connection(self) -> sqlite3.Connection:
@@ -48,6 +57,10 @@ class Database:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
             self._reserve.balance()
+            # Configurations hold passwords. Made without opening it: closing a second descriptor of the file would
+            # drop the locks another thread's connection holds (sqlite.org, "How To Corrupt", 2.2).
+            with suppress(FileExistsError):
+                os.mknod(self.path, 0o600)
             connection = sqlite3.connect(
                 self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
@@ -64,8 +77,15 @@ class Database:
         self._local.connection = connection
         self._local.pid = os.getpid()
         with self._guard:
-            self._connections.append(connection)
+            self._close_orphans()
+            self._opened.append(_Opened(connection, threading.current_thread(), os.getpid()))
         return connection
+
+    def _close_orphans(self) -> None:
+        """Close the connections of threads that have ended: a console starts one for each action."""
+        for opened in [each for each in self._opened if each.pid == os.getpid() and not each.thread.is_alive()]:
+            self._opened.remove(opened)
+            opened.connection.close()
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -131,9 +151,11 @@ class Database:
     def close(self) -> None:
         """Close every connection this object opened in this process."""
         with self._guard:
-            connections, self._connections = self._connections, []
-        for connection in connections:
-            connection.close()
+            mine = [each for each in self._opened if each.pid == os.getpid()]
+            # A parent's connections stay as they are: closing one here could delete the log the parent still writes.
+            self._opened = [each for each in self._opened if each.pid != os.getpid()]
+        for opened in mine:
+            opened.connection.close()
         self._local = threading.local()
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import Conflict, EngineError, HostError
+from engine.errors import Conflict, EngineError, HostError, TeardownError
 from engine.state.database import Database, timestamp
 from engine.state.events import Events
-from engine.state.journal import Journal
+from engine.state.journal import Intent, Journal
 from engine.state.locks import Locks
 from engine.state.schema import MIGRATIONS
 
@@ -80,6 +80,44 @@ def test_threads_have_their_own_connections(database: Database) -> None:
     thread.start()
     thread.join()
     assert seen[0] is not seen[1]
+
+
+def _descriptors(path: Path) -> int:
+    links = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    return sum(link.startswith(str(path)) for link in links)
+
+
+def test_threads_that_ended_leave_no_open_files(database: Database) -> None:
+    database.connection()
+    before = _descriptors(database.path)
+    for _ in range(20):
+        thread = threading.Thread(target=lambda: database.one("SELECT 1"))
+        thread.start()
+        thread.join()
+    # The last one's may still be open: nobody has come after it.
+    assert _descriptors(database.path) <= 2 * before
+
+
+def test_a_child_process_closes_its_own_connections_only(database: Database) -> None:
+    database.execute("INSERT INTO volumes(name, created) VALUES('v', 'now')")
+    before = _descriptors(database.path)
+    child = os.fork()
+    if child == 0:
+        database.close()
+        os._exit(0 if _descriptors(database.path) == before else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert [row["name"] for row in database.all("SELECT name FROM volumes")] == ["v"]
+
+
+def test_nobody_else_may_read_the_state(database: Database) -> None:
+    umask = os.umask(0)
+    try:
+        database.execute("INSERT INTO volumes(name, created) VALUES('v', 'now')")
+    finally:
+        os.umask(umask)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in database.path.parent.iterdir()}
+    assert modes.pop("state.db") == 0o600
+    assert set(modes) >= {"state.db-wal", "state.db-shm"} and set(modes.values()) == {0o600}
 
 
 def _insert(path: str, start: int) -> None:
@@ -184,6 +222,41 @@ def test_recovery_takes_abandoned_entries_and_leaves_live_ones(database: Databas
     finally:
         release.set()
         thread.join()
+
+
+def test_one_entry_that_cannot_be_dealt_with_stands_in_no_others_way(database: Database, locks: Locks) -> None:
+    journal = Journal(database, locks)
+    for name in ("busy", "dead", "stubborn"):
+        journal.open("x", "container", name, {"id": name})
+    seen: list[object] = []
+
+    def handler(intent: Intent) -> None:
+        if intent["id"] == "busy":
+            raise Conflict("the directory is in use")
+        if intent["id"] == "stubborn":
+            raise HostError("unmounting", "Device or resource busy")
+        seen.append(intent["id"])
+
+    journal.register("x", handler)
+    with pytest.raises(TeardownError, match=r"in use.*Device or resource busy"):
+        journal.recover()
+    assert seen == ["dead"]
+    assert [entry.lock_name for entry in journal.pending()] == ["busy", "stubborn"]
+
+
+def test_what_this_thread_is_doing_is_not_abandoned(database: Database, locks: Locks) -> None:
+    journal = Journal(database, locks)
+    seen: list[object] = []
+    journal.register("x", lambda intent: seen.append(intent["id"]))
+    journal.open("x", "container", "dead", {"id": "dead"})
+    with locks.hold("image", "a"), journal.operation("x", "image", "a", {"id": "alive"}):
+        assert [entry.lock_name for entry in journal.abandoned()] == ["dead"]
+        with locks.hold("container", "dead"):
+            journal.recover()
+            assert seen == []
+            journal.recover(lock=("container", "dead"))
+        assert seen == ["dead"]
+        assert [entry.lock_name for entry in journal.pending()] == ["a"]
 
 
 def test_events_are_read_from_a_cursor(database: Database) -> None:
