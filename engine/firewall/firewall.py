@@ -10,11 +10,8 @@ Stdlib only: the exit hook calls it. It acts on the network namespace of the cal
 from __future__ import annotations
 
 import json
-import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config import Config
@@ -23,7 +20,7 @@ from engine.firewall import backends, docker_chains, nftables
 from engine.firewall.listing import read_listing
 from engine.firewall.model import BridgeSpec, SharedRule
 from engine.firewall.plan import Plan, make_plan
-from engine.host.netlink.connection import Connection, NetlinkError
+from engine.host.netlink.connection import NETLINK_NETFILTER, NetlinkError, kept
 from engine.state.database import Database
 from engine.state.locks import Locks
 
@@ -47,7 +44,6 @@ class Firewall:
         self._config = config
         self._database = database
         self._locks = locks
-        self._local = threading.local()
 
     @cached_property
     def backend(self) -> backends.Backend:
@@ -79,7 +75,7 @@ class Firewall:
         if plan.only_removes and len(plan.removals) <= _DIRECT_REMOVALS and generation and not final:
             places = ((removal.table, removal.chain, removal.number) for removal in plan.removals)
             try:
-                nftables.remove_rules(self._netfilter(), generation, places)
+                nftables.remove_rules(kept(NETLINK_NETFILTER), generation, places)
             except NetlinkError:
                 return False
             return True
@@ -96,19 +92,7 @@ class Firewall:
 
     def _generation(self) -> int:
         """The generation of nf_tables before the rules are listed; 0 on the legacy backend."""
-        return nftables.generation(self._netfilter()) if self.backend.name == backends.NFT else 0
-
-    def _netfilter(self) -> Connection:
-        """This thread's connection to nf_tables in its present network namespace.
-
-        It stays open: closing any such socket waits for the kernel to let go of all rules removed before, some 13 ms,
-        which is most of what ``iptables-restore`` takes for a removal.
-        """
-        here = (os.getpid(), Path("/proc/thread-self/ns/net").stat().st_ino)
-        if getattr(self._local, "place", None) != here:
-            self._local.connection, self._local.place = nftables.connect(), here
-        connection: Connection = self._local.connection
-        return connection
+        return nftables.generation(kept(NETLINK_NETFILTER)) if self.backend.name == backends.NFT else 0
 
     def plan(self, bridges: Bridges, *, forward_drop: bool = False) -> Plan:
         """What ``sync`` would do now; changes nothing. Also tells drift: an empty plan means there is none."""
