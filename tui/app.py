@@ -21,23 +21,20 @@ from textual.message import Message
 from textual.screen import Screen
 
 from tui import glyphs as glyphs_module
-from tui import jobs, keymap, theme
+from tui import jobs, keymap, lines, theme
 from tui.actions import BY_ID, Action, Confirm, Scope, in_scopes
 from tui.feed import SECTIONS, Feed, Snapshot, Source
 from tui.glyphs import Glyphs
 from tui.jobs import Job
-from tui.journal import Entry, Journal
+from tui.journal import Journal
 from tui.screens.main import MainScreen
 from tui.widgets.bars import JournalBar
-from tui.widgets.rows import Cell
 
 if TYPE_CHECKING:
     from engine.config import Config
     from engine.engine import Engine
 
-WORKING_AFTER = 0.2  # seconds until a job is shown as working
 SHOWN_RATE = 4  # KB/s from which the status row shows the link's rate
-_LEVEL_TONES = {"done": "ok", "note": "info", "warn": "warn", "error": "bad"}
 
 
 class Console(App[int], inherit_bindings=False):
@@ -240,7 +237,7 @@ class Console(App[int], inherit_bindings=False):
         job = Job(title, command, tuple(sections), then=then)
         self.jobs.append(job)
         jobs.start(job, work, self._report)
-        self.set_timer(WORKING_AFTER, self.paint_journal)
+        self.set_timer(lines.WORKING_AFTER, self.paint_journal)
         self.paint_status()
         return job
 
@@ -296,71 +293,20 @@ class Console(App[int], inherit_bindings=False):
     # painting
 
     def _tick(self) -> None:
-        if any(job.seconds >= WORKING_AFTER for job in self.jobs):
+        if any(job.seconds >= lines.WORKING_AFTER for job in self.jobs):
             self.frame += 1
             self.paint_journal()
 
     def paint_journal(self) -> None:
         """The journal row: what is being done, else the last entry."""
-        cells, right = self._journal_cells()
+        cells, right = lines.journal(self)
         for bar in self.screen.query(JournalBar) if self.is_running and self.screen_stack else ():
             bar.show(cells, right)
 
-    def _journal_cells(self) -> tuple[list[Cell], list[Cell]]:
-        slow = [job for job in self.jobs if job.seconds >= WORKING_AFTER]
-        if slow:
-            job = slow[-1]
-            frames = self.glyphs.working
-            waited = f" {job.seconds:.0f} s" if job.seconds >= 2 else ""
-            more = f"  and {len(slow) - 1} more" if len(slow) > 1 else ""
-            progress = f"  {job.progress}" if job.progress else ""
-            key = self.keymap.first("global.cancel")
-            return (
-                [Cell(f" {frames[self.frame % len(frames)]} ", "accent"), Cell(f"{job.title}{self.glyphs.ellipsis}"),
-                 Cell(f"{waited}{progress}{more}", "dim")],
-                [Cell(f"{key} cancels ", "faint")],
-            )  # fmt: skip
-        entry = self.journal.last
-        if entry is None:
-            return [Cell(" ", "dim")], []
-        return self.entry_cells(entry), []
-
-    def entry_cells(self, entry: Entry) -> list[Cell]:
-        """One journal entry as cells."""
-        glyph = {"done": self.glyphs.good, "error": self.glyphs.bad, "warn": self.glyphs.warn}.get(
-            entry.level, self.glyphs.separator
-        )
-        cells = [Cell(f" {glyph} ", _LEVEL_TONES.get(entry.level, "text"))]
-        cells.append(Cell(entry.text, "bad" if entry.level == "error" else "text"))
-        if entry.detail and entry.level == "error" and "\n" not in entry.detail:
-            cells.append(Cell(f"; {entry.detail}", "dim"))
-        if entry.command:
-            cells.append(Cell(f"   {entry.command}", "faint"))
-        return cells
-
     def paint_status(self) -> None:
         """The status row."""
-        if not self.is_running or not self.main.is_attached:
-            return
-        snapshot = self.feed.snapshot
-        running = sum(1 for row in snapshot.containers if row.state == "running")
-        cells = [Cell(" pilothouse ", "key"), Cell(f" {self.host}", "text")]
-        if snapshot.containers:
-            cells.append(Cell(f"   {running} of {len(snapshot.containers)} up", "dim"))
-        if self.locked:
-            cells.append(Cell("   LOCK", "warn"))
-        if self.feed.frozen:
-            cells.append(Cell("   FROZEN", "warn"))
-        filters = [pane.filter for pane in self.main.panes.values() if pane.filter]
-        if filters:
-            cells.append(Cell(f"   /{filters[0]}", "accent"))
-        right: list[Cell] = []
-        if self.jobs:
-            right.append(Cell(f"{len(self.jobs)} job{'s' * (len(self.jobs) > 1)}   ", "accent"))
-        if self.link_rate:
-            right.append(Cell(f"{self.link_rate} KB/s   ", "faint"))
-        right.append(Cell(f"{self.keymap.first('find.help')} help ", "faint"))
-        self.main.status.show(cells, right)
+        if self.is_running and self.main.is_attached:
+            self.main.status.show(*lines.status(self))
 
     def _count_output(self) -> None:
         """Count what goes to the terminal, for the KB/s of the status row."""

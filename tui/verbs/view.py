@@ -1,4 +1,4 @@
-"""Looking around: moving, panes, filter, help, marks. Nothing here changes anything outside the screen."""
+"""Looking around: panes, filter, help, marks. Nothing here changes anything outside the screen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from tui.actions import ACTIONS, CHAINS, Scope, in_scopes
 from tui.panes.firewall import FirewallPane
 from tui.screens.main import MainScreen
-from tui.widgets.listing import Listing
 from tui.widgets.text import TextLine, TextView
 
 if TYPE_CHECKING:
@@ -25,64 +24,6 @@ def _main(console: Console) -> MainScreen:
 def _text(console: Console) -> TextView | None:
     focused = console.screen.focused
     return focused if isinstance(focused, TextView) else None
-
-
-def _movable(console: Console) -> Listing | TextView | None:
-    focused = console.screen.focused
-    return focused if isinstance(focused, (Listing, TextView)) else None
-
-
-# moving
-
-
-def down(console: Console) -> None:
-    if target := _movable(console):
-        target.move_by(1)
-
-
-def up(console: Console) -> None:
-    if target := _movable(console):
-        target.move_by(-1)
-
-
-def page_down(console: Console) -> None:
-    if target := _movable(console):
-        target.page(1.0)
-
-
-def page_up(console: Console) -> None:
-    if target := _movable(console):
-        target.page(-1.0)
-
-
-def half_down(console: Console) -> None:
-    if target := _movable(console):
-        target.page(0.5)
-
-
-def half_up(console: Console) -> None:
-    if target := _movable(console):
-        target.page(-0.5)
-
-
-def top(console: Console) -> None:
-    if target := _movable(console):
-        target.edge(end=False)
-
-
-def bottom(console: Console) -> None:
-    if target := _movable(console):
-        target.edge(end=True)
-
-
-def left(console: Console) -> None:
-    if text := _text(console):
-        text.sideways(-8)
-
-
-def right(console: Console) -> None:
-    if text := _text(console):
-        text.sideways(8)
 
 
 # panes
