@@ -14,6 +14,7 @@ DATA_ROOT_ENV = "PILOTHOUSE_DATA_ROOT"
 RUN_DIR_ENV = "PILOTHOUSE_RUN_DIR"
 FIREWALL_ENV = "PILOTHOUSE_FIREWALL"
 STORAGE_ENV = "PILOTHOUSE_STORAGE_DRIVER"
+CGROUP_ENV = "PILOTHOUSE_CGROUP_PARENT"
 
 
 @dataclass(frozen=True)
@@ -55,4 +56,6 @@ class Config:
             config = replace(config, firewall=os.environ[FIREWALL_ENV])
         if os.environ.get(STORAGE_ENV):
             config = replace(config, storage_driver=os.environ[STORAGE_ENV])
+        if os.environ.get(CGROUP_ENV):
+            config = replace(config, cgroup_parent=os.environ[CGROUP_ENV])
         return config

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.config import DATA_ROOT_ENV, FIREWALL_ENV, RUN_DIR_ENV, Config
+from engine.config import CGROUP_ENV, DATA_ROOT_ENV, FIREWALL_ENV, RUN_DIR_ENV, Config
 from engine.host import syscalls
 from tests import isolation, leaks
 
@@ -149,13 +149,18 @@ def config(request: pytest.FixtureRequest) -> Iterator[Config]:
     disk = request.node.get_closest_marker("disk")
     if disk is not None:
         syscalls.mount("tmpfs", str(data_root), "tmpfs", 0, f"size={int(disk.kwargs['megabytes'])}m,mode=711")
-    config = Config(data_root=data_root, run_dir=Path("/run/pilothouse"))
+    config = Config(
+        data_root=data_root,
+        run_dir=Path("/run/pilothouse"),
+        cgroup_parent=leaks.cgroup_parent(request.node.stash[WORKSPACE]),
+    )
     if "firewall_backend" in request.fixturenames:
         config = replace(config, firewall=request.getfixturevalue("firewall_backend"))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(DATA_ROOT_ENV, str(config.data_root))
         environment.setenv(RUN_DIR_ENV, str(config.run_dir))
         environment.setenv(FIREWALL_ENV, config.firewall)
+        environment.setenv(CGROUP_ENV, config.cgroup_parent)
         yield config
         _remove_containers(config)
     if disk is not None:

@@ -21,7 +21,6 @@ import struct
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from engine.host import chroots, syscalls
+from engine.values import dataclass, field
 from tests import leaks
 
 DEFAULT_LIMIT_S = 120.0
@@ -144,14 +144,14 @@ def _supervise(item: pytest.Item, workspace: Path) -> None:
         _await_descendants(GRACE_S)
         outcome.leaks = [f"process {line}" for line in _describe(_descendants())]
         outcome.leaks += leaks.Private.observe().beyond(before)
-        outcome.leaks += leaks.cgroups_of(workspace / "data" / "state.db")
+        outcome.leaks += leaks.cgroups_of(workspace)
     except _Stopped:
         outcome.trouble = "stopped"
     except BaseException:
         outcome.trouble = traceback.format_exc()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     kill_descendants()
-    leaks.remove_cgroups_of(workspace / "data" / "state.db")
+    leaks.remove_cgroups_of(workspace)
     (workspace / "outcome").write_bytes(pickle.dumps(outcome))
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from engine.values import dataclass
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 # A bridge and the base chains may stay when the last container is gone, as docker's do.
@@ -53,14 +53,14 @@ class Shared:
         found |= {f"network namespace {name}" for name in _names(Path("/run/netns"))}
         found |= {f"{word} {line}" for word in ("link", "addr", "route") for line in _ip(word)}
         found |= {f"firewall rule {line}" for line in _rules()}
-        found |= {f"cgroup {path}" for path in _own_cgroups()}
+        found |= {f"cgroup {path}" for path in _own_cgroups("pilothouse-*")}
         return cls(frozenset(found))
 
     def changes(self, before: Shared, session: str) -> list[str]:
         """What differs from ``before``, and processes of the session that still live.
 
-        Other sessions may run on this machine at the same time: a cgroup with processes is theirs, and a short-lived
-        one is given a second to go.
+        Other sessions may run on this machine at the same time: a cgroup with processes, or one under the name that
+        every installation uses, is theirs, and a short-lived one is given a second to go.
         """
         extra = self.objects - before.objects
         suspects = {Path(line[7:]) for line in extra if line.startswith("cgroup ")}
@@ -98,45 +98,41 @@ def _arguments(pid: int) -> str:
     return ""
 
 
-def cgroups_of(database: Path) -> list[str]:
-    """Cgroups of the containers that a test's state database ever knew."""
-    ids = _container_ids(database)
-    if not ids:
-        return []
-    return [f"cgroup {path}" for path in _own_cgroups() if any(id in path.name for id in ids)]
+def cgroup_parent(workspace: Path) -> str:
+    """The cgroup, in every hierarchy, below which the containers of the test with this workspace live."""
+    return f"/pilothouse-{workspace.parent.name}"
 
 
-def remove_cgroups_of(database: Path) -> None:
-    """Remove the cgroups of a test whose processes are all dead."""
-    for line in cgroups_of(database):
-        path = Path(line.removeprefix("cgroup "))
-        for directory in sorted((p for p in path.rglob("*") if p.is_dir()), reverse=True):
+def cgroups_of(workspace: Path) -> list[str]:
+    """Cgroups of containers and build steps that a test left; those of monitors and the warden may stay."""
+    return [
+        f"cgroup {path}"
+        for path in _own_cgroups(cgroup_parent(workspace).lstrip("/"))
+        if path.name not in ("conmon", "warden")
+    ]
+
+
+def remove_cgroups_of(workspace: Path) -> None:
+    """Remove every cgroup of a test whose processes are all dead."""
+    for hierarchy in _hierarchies():
+        top = hierarchy / cgroup_parent(workspace).lstrip("/")
+        for directory in [*sorted((p for p in top.rglob("*") if p.is_dir()), reverse=True), top]:
             with contextlib.suppress(OSError):
                 directory.rmdir()
-        with contextlib.suppress(OSError):
-            path.rmdir()
 
 
-def _container_ids(database: Path) -> set[str]:
-    if not database.exists():
-        return set()
-    try:
-        with contextlib.closing(sqlite3.connect(database, timeout=5)) as connection:
-            rows = connection.execute(
-                "SELECT actor FROM events WHERE type='container' UNION SELECT id FROM containers"
-                " UNION SELECT container FROM endpoints"
-            ).fetchall()
-    except sqlite3.Error:
-        return set()
-    return {str(row[0]) for row in rows if len(str(row[0])) >= 12}
+def _hierarchies() -> list[Path]:
+    if not CGROUP_ROOT.is_dir():
+        return []
+    return [CGROUP_ROOT, *(path for path in CGROUP_ROOT.iterdir() if path.is_dir())]
 
 
-def _own_cgroups() -> list[Path]:
-    """Directories of containers under a ``pilothouse`` cgroup, in every hierarchy."""
+def _own_cgroups(parents: str) -> list[Path]:
+    """Directories below the cgroups ``parents`` (a pattern), in every hierarchy."""
     found = []
-    for hierarchy in [CGROUP_ROOT, *(p for p in CGROUP_ROOT.iterdir() if p.is_dir())] if CGROUP_ROOT.is_dir() else []:
+    for hierarchy in _hierarchies():
         with contextlib.suppress(OSError):
-            for parent in hierarchy.glob("pilothouse*"):
+            for parent in hierarchy.glob(parents):
                 found += [path for path in parent.iterdir() if path.is_dir()]
     return found
 
