@@ -128,7 +128,8 @@ class Creation:
         driver = engine.driver
         base = f"{record.id}-init"
         # A layer of its own for the mount points keeps them out of the container's diff and of commits.
-        driver.create(base, engine.images.top_layer(image))
+        # Not by the driver alone: a forced rmi must not take the layers away from under a container being made.
+        engine.images.create_directory(base, image)
         rootfs = driver.mount(base)
         try:
             # A user the image does not know is better refused now than at each start.

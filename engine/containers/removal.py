@@ -82,6 +82,7 @@ class Removal:
             engine.events.emit("container", "destroy", record.id, record.event_attributes())
         if volumes:
             _drop_volumes(engine, record)
+        _release_layers(engine, record)
         engine.locks.forget(LOCK, record.id)
 
     def _resume(self, intent: Intent) -> None:
@@ -95,6 +96,7 @@ class Removal:
             engine.events.emit("container", "destroy", record.id, record.event_attributes())
         if intent.get("volumes"):
             _drop_volumes(engine, record)
+        _release_layers(engine, record)
 
     def _end(self, record: Record, volumes: bool) -> Record | None:
         """Kill what runs and remove it with its end, under the lock all the way; the row if only a restart waited."""
@@ -140,6 +142,12 @@ def _drop_volumes(engine: Engine, record: Record) -> None:
         from engine.containers import sources
 
         sources.drop_anonymous(engine, record.config)
+
+
+def _release_layers(engine: Engine, record: Record) -> None:
+    """A container whose image was forced away was the last to stand on that image's layers."""
+    if engine.database.one("SELECT 1 FROM images WHERE id=?", (record.image,)) is None:
+        engine.images.release_layers()
 
 
 def _refusal(record: Record) -> Conflict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -15,12 +16,57 @@ from engine.config import Config
 from engine.engine import Engine
 from engine.errors import Cancelled, Conflict, NotFound
 from engine.images.config import ImageConfig
+from engine.images.operation import ImageStore
+from engine.images.records import Image
 from tests.kernel.test_images import commit, leftovers
 
 pytestmark = pytest.mark.kernel
 
 SECONDS = 5.0
 WORKERS = 4
+
+
+def test_a_forced_removal_takes_no_layer_from_under_a_container_being_made(
+    engine: Engine, busybox: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = engine.images.import_tar(io.BytesIO(bytes(1024)), name="lone:1")
+    made: list[str] = []
+
+    def create() -> None:
+        other = Engine(engine.config)
+        try:
+            made.append(other.containers.create("lone:1", ["/x"], name="made").id)
+        except NotFound:
+            pass
+        finally:
+            other.close()
+
+    creator = threading.Thread(target=create)
+    look = ImageStore.standing_on
+
+    def overtaken(store: ImageStore) -> set[str]:
+        found = look(store)
+        if creator.ident is None:
+            # The removal has looked who stands on what; now somebody comes, and ends or waits for it.
+            creator.start()
+            creator.join(1)
+        return found
+
+    monkeypatch.setattr(ImageStore, "standing_on", overtaken)
+    engine.images.remove(image.id, force=True)
+    creator.join()
+    for id in made:
+        assert engine.driver.mount(id).is_dir()
+        engine.driver.unmount(id)
+
+
+def test_a_container_s_removal_takes_the_layers_its_image_left_behind(engine: Engine, busybox: Image) -> None:
+    container = engine.containers.create("busybox", ["true"], name="last")
+    engine.images.remove("busybox", force=True)
+    assert engine.images.list(all=True) == [] and engine.driver.ids() != []
+    container.remove()
+    assert engine.driver.ids() == []
+    assert list((engine.config.data_root / "blobs" / "sha256").iterdir()) == []
 
 
 def act(engine: Engine, chance: random.Random, archives: list[bytes], number: int, turn: int) -> None:
