@@ -7,8 +7,9 @@ compared and passed to a child process without any effect.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from engine.values import dataclass, field, replace
 
 DATA_ROOT_ENV = "PILOTHOUSE_DATA_ROOT"
 RUN_DIR_ENV = "PILOTHOUSE_RUN_DIR"

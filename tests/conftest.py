@@ -14,7 +14,6 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ import pytest
 
 from engine.config import CGROUP_ENV, DATA_ROOT_ENV, FIREWALL_ENV, RUN_DIR_ENV, Config
 from engine.host import syscalls
+from engine.values import dataclass, replace
 from tests import isolation, leaks
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ handler is named ``module:function`` below ``tui.verbs`` and imported when it is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from engine.values import dataclass
 
 if TYPE_CHECKING:
     from tui.app import Console

@@ -5,7 +5,7 @@ Owns the break points (100 and 160 columns, 36 rows) and what each view shows be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from engine.values import dataclass
 
 LISTS = ("containers", "images", "networks", "volumes", "firewall")
 VIEWS = (*LISTS, "view", "system")

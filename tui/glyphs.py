@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import locale
 import os
-from dataclasses import dataclass
+
+from engine.values import dataclass
 
 
 @dataclass(frozen=True)

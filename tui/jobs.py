@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
+
+from engine.values import dataclass, field
 
 _NUMBERS = count(1)
 

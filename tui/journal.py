@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from engine.values import dataclass, field
 
 KEEP = 2_000
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.values import dataclass, field
 from tui import shipped
 from tui.actions import ACTIONS, BY_ID, CHAINS, Action, Scope
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.style import Style
 
+from engine.values import dataclass, field
 from tui import shipped
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import re
 import stat
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.build.dockerignore import Ignore, read, translate
 from engine.errors import Cancelled, InvalidInput
+from engine.values import dataclass
 
 MAX_LINKS = 40  # as Linux does in one lookup (path_resolution(7))
 _CHUNK = 1 << 20

@@ -10,9 +10,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from engine.errors import InvalidInput
+from engine.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ Owns the one event class. The same stream serves the command line's plain text a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from engine.values import dataclass
 
 Kind = Literal["step", "output", "cached", "warning", "done", "error"]
 

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -29,6 +28,7 @@ from engine.images.layers import chain_id, chain_of
 from engine.images.operation import STORE_LOCK
 from engine.state.database import timestamp
 from engine.storage.driver import NO_SPACE_REMEDY
+from engine.values import replace
 
 if TYPE_CHECKING:
     from engine.engine import Engine

@@ -6,9 +6,8 @@ missing; the wording of the messages is each stage's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from engine.errors import BuildError, InvalidInput, Unsupported
+from engine.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ Owns the check of written flags against an instruction's specification and docke
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from engine.build.arguments import ArgumentError
+from engine.values import dataclass
 
 BOOLEAN = "boolean"
 STRING = "string"

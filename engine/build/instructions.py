@@ -6,9 +6,8 @@ do that. Says nothing about what is carried out. Made by ``conversion``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from engine.build.failure import Location
+from engine.values import dataclass
 
 Pairs = tuple[tuple[str, str], ...]
 

@@ -11,7 +11,6 @@ import posixpath
 import re
 import signal
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
 from engine.build import instructions as typed
 from engine.build.conversion import instruction as convert
@@ -21,6 +20,7 @@ from engine.build.parser import parse
 from engine.build.scope import Scope
 from engine.errors import InvalidInput
 from engine.images.config import Healthcheck, RunConfig
+from engine.values import dataclass, replace
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

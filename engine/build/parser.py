@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
 from engine.build import arguments
 from engine.build.expansion import SPACES, ExpansionError, Rules, expand
 from engine.build.failure import DockerfileError, Location, invalid
+from engine.values import dataclass, field, replace
 
 MAX_LINE = 65535  # bytes; docker refuses longer lines
 

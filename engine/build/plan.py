@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from engine.build import instructions as typed
 from engine.build import metadata, permissions
@@ -21,6 +20,7 @@ from engine.build.failure import Location, invalid, unsupported
 from engine.build.parser import heredoc_of, parse
 from engine.build.scope import Scope, global_scope, host_platform, unconsumed
 from engine.images.config import RunConfig
+from engine.values import dataclass, replace
 
 _URL = re.compile(r"(https?://|git@|git://|ssh://)")
 

@@ -7,11 +7,11 @@ the root file system it is given, through ``engine.host.rooted``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import InvalidInput
 from engine.host import rooted
+from engine.values import dataclass
 
 MAX_ID = (1 << 31) - 1
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engine.containers import exits
@@ -16,6 +15,7 @@ from engine.containers.record import LOCK, Record, locked
 from engine.errors import Conflict, NotFound
 from engine.host import cgroups
 from engine.state.journal import Intent
+from engine.values import replace
 
 if TYPE_CHECKING:
     from engine.engine import Engine

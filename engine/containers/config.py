@@ -7,7 +7,6 @@ Owns docker-py's field names for a container and the rules by which image defaul
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from engine.containers.mounts import Mount, clean_target, parse_tmpfs, parse_volume
@@ -19,6 +18,7 @@ from engine.containers.quantities import (
     parse_size,
 )
 from engine.errors import InvalidInput
+from engine.values import MISSING, dataclass, field, fields, replace
 
 if TYPE_CHECKING:
     from engine.images.config import RunConfig

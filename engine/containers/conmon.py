@@ -12,13 +12,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import Config
 from engine.containers.runtime import SEARCH_PATH, Runtime, find_program
 from engine.errors import HostError
 from engine.host import cgroups, processes
+from engine.values import dataclass
 
 CGROUP = "conmon"
 SYNC_LIMIT = 1 << 20

@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 import shutil
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from engine.containers.record import LOCK, Places, Record
 from engine.errors import Conflict, InvalidInput
 from engine.state.database import timestamp
 from engine.state.journal import Intent
+from engine.values import replace
 
 if TYPE_CHECKING:
     from engine.engine import Engine

@@ -11,11 +11,11 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from engine.config import Config
 from engine.state.database import Database
+from engine.values import dataclass
 
 RESTART = "restart"
 FIFO = "warden.poke"

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import termios
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +26,7 @@ from engine.containers.config import merge_environment
 from engine.containers.record import Places, Record
 from engine.containers.terminal import Streams
 from engine.errors import Conflict, EngineError, HostError, InvalidInput
+from engine.values import dataclass
 
 if TYPE_CHECKING:
     from engine.engine import Engine

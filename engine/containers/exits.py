@@ -11,7 +11,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from engine.containers.record import Places, Record, locked
 from engine.errors import EngineError
 from engine.host import cgroups, processes
 from engine.state.database import timestamp
+from engine.values import dataclass
 
 if TYPE_CHECKING:
     from engine.engine import Engine

@@ -12,13 +12,13 @@ import select
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from engine.containers.record import Places, Record
 from engine.host import processes
+from engine.values import dataclass
 
 if TYPE_CHECKING:
     from engine.engine import Engine

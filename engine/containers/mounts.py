@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from engine.errors import InvalidInput
+from engine.values import dataclass, fields
 
 VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")

@@ -5,9 +5,8 @@ Owns docker's rules: 100 ms, doubled up to a minute, back to 100 ms after a run 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from engine.containers.quantities import RestartPolicy
+from engine.values import dataclass
 
 FIRST_DELAY_MS = 100
 MAX_DELAY_MS = 60_000

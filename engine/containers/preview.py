@@ -7,7 +7,6 @@ own plan and the document from ``spec.plan``, so that what is shown is what woul
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from engine.firewall.model import BridgeSpec, EndpointSpec, PortMap
 from engine.host import cgroups
 from engine.network import ipam
 from engine.network.model import DEFAULT_BRIDGE, Network
+from engine.values import dataclass, replace
 
 if TYPE_CHECKING:
     from engine.containers.record import Record

@@ -6,9 +6,9 @@ Owns parsing text into numbers and the errors for text that cannot be read. Know
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from engine.errors import InvalidInput
+from engine.values import dataclass
 
 MINIMUM_MEMORY = 6 * 1024 * 1024
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgGtTpP])?(?:i?[bB])?\Z")

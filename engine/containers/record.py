@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from engine.config import Config
 from engine.containers.config import ContainerConfig
 from engine.errors import NotFound
 from engine.state.database import Database, Parameter
+from engine.values import dataclass
 
 if TYPE_CHECKING:
     import sqlite3

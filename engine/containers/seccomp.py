@@ -11,11 +11,11 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.errors import HostError, InvalidInput
+from engine.values import dataclass
 
 PROFILES = (Path("/etc/containers/seccomp.json"), Path("/usr/share/containers/seccomp.json"))
 ANNOTATION = "run.oci.seccomp_bpf_data"

@@ -7,7 +7,6 @@ creates or looks anything up. Goldens compare it with what dockerd hands to its 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from engine.containers.accounts import Account
 from engine.containers.config import DEFAULT_PATH, DEFAULT_SHM_SIZE, ContainerConfig, Ulimit, merge_environment
 from engine.containers.mounts import Mount
 from engine.errors import InvalidInput
+from engine.values import dataclass, field
 
 OCI_VERSION = "1.0.2"
 INIT_TARGET = "/sbin/docker-init"

@@ -10,7 +10,6 @@ import json
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from engine.host import cgroups, processes
 from engine.network.model import Sandbox
 from engine.state.database import timestamp
 from engine.state.journal import Entry, Intent
+from engine.values import dataclass
 
 if TYPE_CHECKING:
     from engine.engine import Engine

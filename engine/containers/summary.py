@@ -11,7 +11,6 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from engine.containers import exits
 from engine.containers.record import Record, locked
 from engine.errors import Conflict, InvalidInput, NotFound
 from engine.host import processes
+from engine.values import dataclass, replace
 
 if TYPE_CHECKING:
     from engine.engine import Engine

@@ -14,10 +14,10 @@ import termios
 import threading
 import tty
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from engine.errors import InvalidInput
+from engine.values import dataclass
 
 DEFAULT_DETACH_KEYS = "ctrl-p,ctrl-q"
 BUFFER_LIMIT = 4 << 20

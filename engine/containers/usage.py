@@ -6,10 +6,10 @@ rule that inactive file cache is no use of memory. Reads a handful of small file
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.host import cgroups
+from engine.values import dataclass
 
 
 @dataclass(frozen=True)

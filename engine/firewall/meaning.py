@@ -7,10 +7,10 @@ sentence they were made for; every other rule gets one put together from its par
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from engine.firewall.docker_chains import DEFAULT_PREFIX
 from engine.firewall.parse import Option, Specification
+from engine.values import dataclass, field
 
 _CHAIN_WORDS = {
     "": "to the published ports",

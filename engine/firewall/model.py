@@ -9,8 +9,9 @@ dataclass takes half a millisecond, and every command and every exit hook begins
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from engine.values import dataclass
 
 ANY_ADDRESS = "0.0.0.0"
 

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +23,7 @@ from engine.firewall.meaning import NOBODY, Meaning, Owners, explain
 from engine.firewall.model import SharedRule
 from engine.firewall.parse import RuleSyntaxError, parse_rule, parse_save
 from engine.firewall.tables import Chain, Rule, Table
+from engine.values import dataclass, replace
 
 PACKET_ORDER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("PREROUTING", ("raw", "mangle", "nat")),

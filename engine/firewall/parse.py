@@ -7,11 +7,11 @@ meaning. Equal rule texts are parsed once: a host repeats itself, and so does a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from engine.firewall.listing import logical_lines
 from engine.firewall.tables import Chain, Rule, Table
+from engine.values import dataclass
 
 _ESCAPED = frozenset("\"\\'")
 _TEXT_OPTIONS = frozenset(

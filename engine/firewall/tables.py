@@ -5,7 +5,7 @@ Owns frozen data only, as ``iptables-save -c`` gives it; see ``parse``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from engine.values import dataclass
 
 
 @dataclass(frozen=True)

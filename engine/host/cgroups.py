@@ -11,11 +11,11 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from engine.errors import HostError
+from engine.values import dataclass
 
 FREEZE_TIMEOUT_S = 5.0
 REMOVE_TRIES = 50

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +16,7 @@ from engine.errors import NotFound
 from engine.host import processes
 from engine.images.config import ImageConfig, RunConfig
 from engine.storage import tar
+from engine.values import dataclass
 
 NAME = "busybox:latest"
 CREATED_BY = "assembled by pilothouse from the host's static busybox"

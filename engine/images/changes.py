@@ -7,9 +7,9 @@ Owns the step from the whole document to its ``config`` member and back; what an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from engine.images.config import ImageConfig
+from engine.values import replace
 
 
 def apply_changes(config: ImageConfig, changes: Sequence[str]) -> ImageConfig:

@@ -7,7 +7,6 @@ Knows no containers and no Dockerfile: callers bring the directory's id and the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import BinaryIO, cast
 
 from engine.images.compression import decompressed
@@ -16,6 +15,7 @@ from engine.images.manifest import OCI_LAYER
 from engine.images.operation import ImageStore, Operation
 from engine.images.records import Image, no_such_image
 from engine.state.database import timestamp
+from engine.values import replace
 
 
 def commit_layer(

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.errors import InvalidInput
+from engine.values import dataclass, field, replace
 
 _ARCHITECTURES = {
     "x86_64": "amd64",

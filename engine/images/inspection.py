@@ -5,13 +5,13 @@ Owns the field names docker's clients read. Reads state and content, changes not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from engine.images.config import ImageConfig
 from engine.images.operation import ImageStore
 from engine.images.records import Image
 from engine.images.reference import parse
+from engine.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from engine.errors import NotFound
 from engine.state.database import Database
+from engine.values import dataclass
 
 
 @dataclass(frozen=True)

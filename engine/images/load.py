@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from engine.errors import EngineError, InvalidInput
@@ -22,6 +21,7 @@ from engine.images.reference import parse
 from engine.storage import tar
 from engine.storage.archive_source import source_of
 from engine.storage.tar_reader import Reader
+from engine.values import dataclass, field
 
 Progress = Callable[[str], None]
 _JSON_LIMIT = 32 << 20

@@ -13,7 +13,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import HostError, InvalidInput, NotFound
@@ -27,6 +26,7 @@ from engine.state.events import Events
 from engine.state.journal import Journal
 from engine.state.locks import Locks
 from engine.storage.driver import NO_SPACE_REMEDY, Driver
+from engine.values import dataclass
 
 STORE_LOCK = ("image", "store")
 _OPERATION_LOCK = "image-operation"

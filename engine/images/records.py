@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from engine.errors import Conflict, InvalidInput, NotFound
 from engine.images.reference import parse
 from engine.state.database import Database
+from engine.values import dataclass
 
 _HEX = frozenset("0123456789abcdef")
 

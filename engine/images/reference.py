@@ -7,9 +7,9 @@ Looks nothing up.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from engine.errors import InvalidInput
+from engine.values import dataclass
 
 DEFAULT_REGISTRY = "docker.io"
 OFFICIAL = "library/"

@@ -8,7 +8,6 @@ in one transaction with a journal entry that says what is left to delete.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import Conflict
@@ -16,6 +15,7 @@ from engine.images import manifest
 from engine.images.operation import STORE_LOCK, ImageStore, host_errors
 from engine.images.records import Image
 from engine.images.reference import parse
+from engine.values import dataclass
 
 OPERATION = "image.remove"
 _RUNNING = ("running", "paused", "restarting")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from engine.errors import InvalidInput
@@ -17,6 +16,7 @@ from engine.images.operation import ImageStore, host_errors
 from engine.images.records import Image
 from engine.images.reference import DEFAULT_TAG, Reference, parse
 from engine.storage import tar
+from engine.values import dataclass
 
 _CHUNK = 1 << 20
 

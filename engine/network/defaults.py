@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from engine.config import Config
@@ -21,6 +20,7 @@ from engine.network.bridge import default_mtu, gateway_of
 from engine.network.ipam import Prefix, choose_pool, parse_prefix
 from engine.network.model import DEFAULT_BRIDGE, Network
 from engine.state.database import Database, timestamp
+from engine.values import replace
 
 OTHER_BRIDGE = "pilot0"
 OTHER_CHAINS = "PILOT"

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.network.model import Endpoint, Network
+from engine.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import socket
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from engine.errors import Conflict, InvalidInput
+from engine.values import dataclass
 
 FULL = 0xFFFFFFFF
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.firewall.model import PortMap
+from engine.values import dataclass, field
 
 DEFAULT_BRIDGE = "bridge"
 """Name of the network of containers that ask for nothing else, as docker has it."""

@@ -9,10 +9,10 @@ import errno
 import os
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from engine.errors import Conflict, HostError, InvalidInput, Unsupported
 from engine.firewall.model import ANY_ADDRESS, PortMap
+from engine.values import dataclass
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 IPPROTO_SCTP = 132

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 from engine.firewall.model import BridgeSpec, EndpointSpec, PortMap
 from engine.host import processes
@@ -176,5 +175,4 @@ def _network(row: sqlite3.Row) -> Network:
 
 
 def _config(network: Network) -> str:
-    values = asdict(network)
-    return json.dumps({name: values[name] for name in _CONFIG_FIELDS})
+    return json.dumps({name: getattr(network, name) for name in _CONFIG_FIELDS})

@@ -15,7 +15,6 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from engine.config import Config
@@ -36,6 +35,7 @@ from engine.state.database import Database
 from engine.state.events import Events
 from engine.state.journal import Entry, Intent, Journal
 from engine.state.locks import Locks
+from engine.values import replace
 
 PREPARE = "network.prepare"
 RELEASE = "network.release"

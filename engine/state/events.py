@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from engine.state.database import Database
+from engine.values import dataclass
 
 KEEP = 10_000
 

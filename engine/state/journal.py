@@ -11,12 +11,12 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import Conflict, EngineError, TeardownError
 from engine.state.database import Database, timestamp
 from engine.state.locks import Locks
+from engine.values import dataclass
 
 Intent = Mapping[str, Any]
 Handler = Callable[[Intent], None]

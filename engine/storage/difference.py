@@ -13,9 +13,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from engine.storage import rooted, whiteouts
+from engine.values import dataclass, field
 
 ADDED, CHANGED, DELETED = "A", "C", "D"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -9,7 +9,8 @@ extended attributes only by way of text.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+
+from engine.values import dataclass, field
 
 BLOCK = 512
 END = bytes(2 * BLOCK)

@@ -6,7 +6,7 @@ traffic of a port is told from its container's side, that of any other link from
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from engine.values import dataclass, field
 
 UP = "up"
 DOWN = "down"

@@ -10,12 +10,12 @@ import errno
 import os
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.host.netlink import addresses, links, namespaces, routes
 from engine.host.netlink.connection import Connection, NetlinkError
 from engine.host.netlink.links import Link
+from engine.values import dataclass, field
 
 _BOTH_FAMILIES = 0
 _LINK_LOCAL = "fe80:"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from engine.state.database import Database
 from engine.topology.graph import PublishedPort
+from engine.values import dataclass, field
 
 RUNNING = ("running", "paused", "restarting")
 

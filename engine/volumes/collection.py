@@ -13,7 +13,6 @@ import re
 import secrets
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from engine.host import mounts
 from engine.state.database import Database, timestamp
 from engine.state.events import Events
 from engine.state.locks import Locks
+from engine.values import dataclass, field
 from engine.volumes import population
 
 DRIVER = "local"

@@ -12,11 +12,11 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import Config
 from engine.host import mounts
+from engine.values import dataclass
 
 PATIENCE_S = 30.0
 

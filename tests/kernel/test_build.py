@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from engine.config import Config
 from engine.engine import Engine
 from engine.errors import BuildError, Cancelled, InvalidInput
 from engine.images.records import Image
+from engine.values import replace
 
 pytestmark = pytest.mark.kernel
 

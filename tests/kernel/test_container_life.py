@@ -234,7 +234,7 @@ def test_a_command_without_execute_permission(make: Callable[..., Container], en
 
 @pytest.mark.parametrize(("setting", "words"), [("runtime", "no-such-runtime"), ("conmon", "no-such-monitor")])
 def test_a_missing_program_is_named(engine: Engine, busybox: Image, setting: str, words: str) -> None:
-    from dataclasses import replace
+    from engine.values import replace
 
     crippled = Engine(replace(engine.config, **{setting: words}))
     container = crippled.containers.create("busybox", ["true"], network_mode="none")

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from engine.engine import Engine
 from engine.errors import CommandNotFound
 from engine.host import cgroups, processes
 from engine.images.records import Image
+from engine.values import replace
 
 pytestmark = pytest.mark.kernel
 

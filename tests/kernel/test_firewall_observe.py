@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from engine.firewall.observe import RuleObserver, RuleSet
 from engine.firewall.parse import parse_rule, parse_save
 from engine.state.database import Database
 from engine.state.locks import Locks
+from engine.values import replace
 from tests.kernel.test_firewall_sync import docker0, make
 from tests.unit.test_firewall_parse import SAVED
 

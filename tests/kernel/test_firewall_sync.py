@@ -6,7 +6,6 @@ import fcntl
 import multiprocessing
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from engine.firewall.plan import make_plan
 from engine.host.netlink.connection import NetlinkError
 from engine.state.database import Database
 from engine.state.locks import Locks
+from engine.values import replace
 from tests.unit.rule_simulator import BUILT_IN, RuleSet
 from tests.unit.test_docker_chains import SITUATIONS
 

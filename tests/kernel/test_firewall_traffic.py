@@ -10,7 +10,6 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ from engine.config import Config
 from engine.firewall.firewall import Firewall
 from engine.firewall.model import BridgeSpec, EndpointSpec, PortMap
 from engine.host import netns, sysctl
+from engine.values import replace
 from tests.conftest import Outside
 from tests.kernel.test_firewall_sync import make
 

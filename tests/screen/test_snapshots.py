@@ -93,8 +93,7 @@ async def test_every_width_fills_every_line_exactly(width: int) -> None:
 
 
 async def test_control_codes_of_names_never_reach_the_screen() -> None:
-    from dataclasses import replace
-
+    from engine.values import replace
     from tui.engine_source import line
 
     evil = "bad\x1b[31m\x1b]0;title\x07\x9b2J\u202ename"

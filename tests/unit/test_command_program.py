@@ -91,4 +91,4 @@ def test_ctrl_c_is_quiet() -> None:
 
 def test_parsing_and_help_load_nothing_of_the_engine() -> None:
     code = "main(['run', '--help']); print(*sorted(m for m in sys.modules if m.startswith('engine')))"
-    assert program(code=code).stdout.splitlines()[-1].split() == ["engine", "engine.errors"]
+    assert program(code=code).stdout.splitlines()[-1].split() == ["engine", "engine.errors", "engine.values"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from engine.containers.record import Record
 from engine.errors import CommandNotExecutable, CommandNotFound, InvalidInput
 from engine.host import cgroups
 from engine.state.database import timestamp
+from engine.values import replace
 
 pytestmark = pytest.mark.unit
 

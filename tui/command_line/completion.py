@@ -7,8 +7,8 @@ which kind is meant and the caller, who has the names at hand, fills them in.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from engine.values import dataclass
 from tui.command_line.grammar import BOOL, Flag, Verb, Vocabulary
 
 

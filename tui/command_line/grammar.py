@@ -9,9 +9,9 @@ every key.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from engine.errors import InvalidInput
+from engine.values import dataclass, field
 
 BOOL = "bool"
 STRING = "string"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from engine.errors import InvalidInput
+from engine.values import dataclass
 
 
 class TemplateError(InvalidInput):

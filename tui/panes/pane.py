@@ -6,13 +6,13 @@ Owns the widget; each pane module adds its columns, rows and words. Never asks t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from engine.values import dataclass
 from tui.actions import CHAINS, Scope
 from tui.feed import Snapshot
 from tui.widgets.bars import PaneHead, PaneMark

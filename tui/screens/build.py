@@ -9,11 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 
+from engine.values import dataclass
 from tui.sanitize import plain
 from tui.screens.text import TextScreen
 from tui.widgets.listing import Listing

@@ -7,7 +7,6 @@ the engine's own parsers, so a form accepts exactly what the command line accept
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -15,6 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from engine.values import dataclass
 from tui.actions import CHAINS
 from tui.sanitize import plain
 from tui.widgets.bars import HintBar

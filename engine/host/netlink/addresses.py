@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from dataclasses import dataclass
 
 from engine.host.netlink import message
 from engine.host.netlink.connection import Connection, NetlinkError
+from engine.values import dataclass
 
 RTM_NEWADDR = 20
 RTM_DELADDR = 21

@@ -12,12 +12,12 @@ import os
 import socket
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from engine.errors import HostError
 from engine.host.netlink import message
+from engine.values import dataclass
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12

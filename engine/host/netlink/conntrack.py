@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from dataclasses import dataclass
 
 from engine.host import sysctl
 from engine.host.netlink import message
 from engine.host.netlink.connection import NETLINK_NETFILTER, Connection, NetlinkError, kept
+from engine.values import dataclass
 
 NFNL_SUBSYS_CTNETLINK = 1
 CT_GET = NFNL_SUBSYS_CTNETLINK << 8 | 1

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import errno
 import struct
-from dataclasses import dataclass
 
 from engine.host.netlink import message
 from engine.host.netlink.connection import Connection, NetlinkError
+from engine.values import dataclass
 
 RTM_NEWLINK = 16
 RTM_DELLINK = 17

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
 
 from engine.host.netlink import message
 from engine.host.netlink.connection import Connection
+from engine.values import dataclass
 
 RTM_GETNEIGH = 30
 GROUP_NEIGH = 3

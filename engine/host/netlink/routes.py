@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from dataclasses import dataclass
 
 from engine.host.netlink import message
 from engine.host.netlink.connection import Connection, NetlinkError
+from engine.values import dataclass
 
 RTM_NEWROUTE = 24
 RTM_DELROUTE = 25
