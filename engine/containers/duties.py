@@ -44,6 +44,10 @@ class Duties:
             (kind, subject, due, json.dumps(dict(payload or {}))),
         )
 
+    def postpone(self, kind: str, subject: str, due: float) -> bool:
+        """Set when a duty falls due; False, and nothing added, when it was taken off the list meanwhile."""
+        return self._database.execute("UPDATE duties SET due=? WHERE kind=? AND subject=?", (due, kind, subject)) > 0
+
     def remove(self, kind: str, subject: str) -> bool:
         """Take a duty off the list; False when it was not there."""
         return self._database.execute("DELETE FROM duties WHERE kind=? AND subject=?", (kind, subject)) > 0

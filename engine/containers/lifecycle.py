@@ -169,6 +169,9 @@ class Lifecycle:
     def restart_due(self, id: str) -> None:
         """Carry out a restart duty: what the warden's child does. A failure is kept in the row and not tried again."""
         engine = self._engine
+        if engine.containers.records.get(id) is None:
+            duties.Duties(engine.database).remove(duties.RESTART, id)
+            return
         with self._with_owner(id), locked(engine, id):
             record = engine.containers.records.get(id)
             removed = duties.Duties(engine.database).remove(duties.RESTART, id)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from engine.containers import marker
+from engine.containers import duties, marker
 from engine.containers.conmon import hook_command
 from engine.containers.container import Container
 from engine.containers.record import Places, Record
@@ -129,6 +129,18 @@ def test_a_killed_warden_loses_no_duty(make: Callable[..., Container], engine: E
     other.close()
     wait_until(lambda: record_of(engine, container).restart_count > count, "another warden did it")
     container.remove(force=True)
+
+
+def test_a_cancelled_duty_stays_cancelled(engine: Engine) -> None:
+    assert not engine.containers.duties.postpone(duties.RESTART, "f" * 64, 0.0)
+    assert engine.containers.duties.all() == []
+
+
+def test_the_warden_gives_up_a_duty_to_a_container_that_is_gone(engine: Engine) -> None:
+    engine.containers.duties.add(duties.RESTART, "f" * 64, time.time())
+    duties.wake_warden(engine.config)
+    wait_until(lambda: engine.containers.duties.all() == [], "the duty is off the list", 4.0)
+    wait_until(lambda: not warden_pids(engine), "the warden has gone away")
 
 
 def test_only_one_warden_and_a_small_one(make: Callable[..., Container], engine: Engine) -> None:
@@ -375,10 +387,11 @@ def test_a_commit_thaws_what_a_killed_one_left_frozen(make: Callable[..., Contai
         "import os, sys, signal; from pathlib import Path; from engine.config import Config; "
         "from engine.engine import Engine; from engine.images.collection import Images\n"
         "Images.commit_layer = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]))).containers.get(sys.argv[3]).commit('half')"
+        "Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]), cgroup_parent=sys.argv[4]))"
+        ".containers.get(sys.argv[3]).commit('half')"
     )
-    places = [str(engine.config.data_root), str(engine.config.run_dir)]
-    subprocess.run([sys.executable, "-c", script, *places, container.id], capture_output=True, check=False)
+    arguments = [str(engine.config.data_root), str(engine.config.run_dir), container.id, engine.config.cgroup_parent]
+    subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, check=False)
     group = f"{engine.config.cgroup_parent}/{container.id}"
     assert cgroups.is_frozen(group)
     assert container.status == "running"

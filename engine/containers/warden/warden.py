@@ -129,8 +129,8 @@ class Warden:
             if duty.due > now or len(self._children) >= MAX_CHILDREN:
                 break
             # If the child dies before it takes the duty off the list, it is tried again, but not at once.
-            self._duties.add(duty.kind, duty.subject, now + RETRY_S, duty.payload)
-            self._children[self._spawn(duty.subject)] = (duty.kind, duty.subject)
+            if self._duties.postpone(duty.kind, duty.subject, now + RETRY_S):
+                self._children[self._spawn(duty.subject)] = (duty.kind, duty.subject)
         pending = [duty.due for duty in waiting if duty.due > now]
         patience = min([*(due - now for due in pending), IDLE_S])
         if self._children:
