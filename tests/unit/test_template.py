@@ -122,7 +122,7 @@ def test_fails_in_gos_words(source: str, words: str) -> None:
 
 
 def test_a_table_row_names_its_kind_in_the_error() -> None:
-    with pytest.raises(TemplateError, match="field Nope in type formatter[.]ContainerContext"):
+    with pytest.raises(TemplateError, match=r"field Nope in type formatter[.]ContainerContext"):
         Template("{{.Nope}}", kind="formatter.ContainerContext").render({"ID": "x"})
 
 
