@@ -19,9 +19,9 @@ from pathlib import Path
 from engine.build.context import Context, Entry, Source, open_regular
 from engine.build.permissions import Change
 from engine.errors import Cancelled, EngineError, HostError, InvalidInput
+from engine.host.rooted import MAX_LINKS, Parts, RootedTree, lexical, open_root
 from engine.storage import whiteouts
 from engine.storage.content_copy import copy_content
-from engine.storage.rooted import MAX_LINKS, Parts, RootedTree, lexical, open_root
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY_MODE = 0o755

@@ -14,7 +14,8 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 
-from engine.storage import rooted, whiteouts
+from engine.host import rooted
+from engine.storage import whiteouts
 from engine.values import dataclass, field
 
 ADDED, CHANGED, DELETED = "A", "C", "D"

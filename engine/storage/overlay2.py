@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.errors import Conflict, HostError, InvalidInput, NotFound
-from engine.host import mounts, syscalls
-from engine.storage import difference, rooted, whiteouts
+from engine.host import mounts, rooted, syscalls
+from engine.host.rooted import Parts
+from engine.storage import difference, whiteouts
 from engine.storage.driver import NO_SPACE_REMEDY, Change, Driver, Probe
 from engine.storage.pack import pack
-from engine.storage.rooted import Parts
 from engine.storage.unpack import Deletions, source_of, unpack
 
 CLONE_FS = 0x200

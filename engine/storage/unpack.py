@@ -15,11 +15,12 @@ from enum import Enum
 from pathlib import Path
 
 from engine.errors import HostError, InvalidInput
-from engine.storage import rooted, tar, whiteouts
+from engine.host import rooted
+from engine.host.rooted import Parts, Place
+from engine.storage import tar, whiteouts
 from engine.storage.archive_source import Source, source_of
 from engine.storage.content_copy import copy_content
 from engine.storage.driver import NO_SPACE_REMEDY
-from engine.storage.rooted import Parts, Place
 from engine.storage.tar_reader import Reader
 
 __all__ = ["Below", "Deletions", "source_of", "unpack"]

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engine.errors import Conflict, HostError, NotFound
-from engine.storage import difference, rooted, whiteouts
+from engine.host import rooted
+from engine.storage import difference, whiteouts
 from engine.storage.content_copy import copy_content
 from engine.storage.driver import NO_SPACE_REMEDY, Change, Driver, Probe
 from engine.storage.pack import pack

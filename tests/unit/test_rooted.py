@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import InvalidInput
-from engine.storage import rooted
-from engine.storage.rooted import RootedTree
+from engine.host import rooted
+from engine.host.rooted import RootedTree
 
 pytestmark = pytest.mark.unit
 
@@ -97,6 +97,60 @@ def test_names_are_cleaned(name: str, parts: tuple[str, ...]) -> None:
     assert rooted.lexical(name) == parts
 
 
+@pytest.mark.parametrize(
+    ("path", "end"),
+    [
+        ("/file", "file"),
+        ("to-file", "file"),
+        ("real/../file", "file"),
+        ("chain/../../../file", "file"),
+        ("..", ""),
+        ("/", ""),
+        ("up/..", ""),
+        ("relative", "real/deep"),
+    ],
+)
+def test_opening_ends_inside(root: Path, path: str, end: str) -> None:
+    (root / "to-file").symlink_to("up/../../file")
+    base = rooted.open_root(root)
+    descriptor = rooted.open_in(base, path, os.O_PATH)
+    assert os.fstat(descriptor).st_ino == (root / end).stat().st_ino
+    os.close(descriptor)
+    os.close(base)
+
+
+def test_opening_follows_no_link_out_and_no_loop(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (root / "passwd").symlink_to(tmp_path / "secret")
+    (root / "climb").symlink_to("../secret")
+    (root / "here").write_text("here")
+    (root / "link").symlink_to("here")
+    os.mkfifo(root / "fifo")
+    assert rooted.read_text(root, "link") == "here"
+    for path in ("passwd", "climb", "loop", "fifo", "real", "../secret", "nothing"):
+        assert rooted.read_text(root, path) is None
+    base = rooted.open_root(root)
+    with pytest.raises(OSError, match="symbolic links"):
+        rooted.open_in(base, "loop", os.O_RDONLY)
+    with pytest.raises(FileExistsError):
+        rooted.open_in(base, "link", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.close(base)
+
+
+def test_what_is_made_lies_inside_and_goes_again(root: Path, tmp_path: Path) -> None:
+    (root / "dangling").symlink_to("../../outside/new")
+    before = sorted(root.rglob("*"))
+    made = rooted.make_directories(root, "/dangling/below") + rooted.make_file(root, "/relative/file")
+    assert made == ["/outside/new", "/outside/new/below", "/relative/file"]
+    assert (root / "outside/new/below").is_dir() and (root / "real/deep/file").is_file()
+    assert not (tmp_path / "outside/new").exists()
+    with pytest.raises(NotADirectoryError):
+        rooted.make_directories(root, "/file/below")
+    (root / "real/deep/file").write_text("filled meanwhile")
+    rooted.remove_empty(root, made)
+    assert sorted(root.rglob("*")) == sorted([*before, root / "real/deep/file"])
+
+
 def test_no_descriptor_is_lost(root: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))
     descriptor = rooted.open_root(root)
@@ -104,6 +158,9 @@ def test_no_descriptor_is_lost(root: Path) -> None:
     for name in ("real", "relative", "chain", "loop", "file", "host", "up", "nothing"):
         with contextlib.suppress(OSError):
             tree.directory((name,))
+        with contextlib.suppress(OSError):
+            os.close(rooted.open_in(descriptor, name, os.O_RDONLY | os.O_DIRECTORY))
+        rooted.read_text(root, name)
     tree.close()
     os.close(descriptor)
     assert set(os.listdir("/proc/self/fd")) == before
