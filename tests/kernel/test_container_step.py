@@ -104,11 +104,12 @@ def test_a_killed_builder_leaves_its_step_to_the_next_engine(engine: Engine, roo
     script = (
         "import os, signal, sys; from pathlib import Path; from engine.config import Config; "
         "from engine.engine import Engine; from engine.containers.step import run_step\n"
-        "run_step(Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]))), rootfs=Path(sys.argv[3]), "
+        "engine = Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]), cgroup_parent=sys.argv[4]))\n"
+        "run_step(engine, rootfs=Path(sys.argv[3]), "
         "arguments=['sh', '-c', 'echo up; sleep 1000'], environment={'PATH': '/bin'}, "
         "output=lambda _: os.kill(os.getpid(), signal.SIGKILL))"
     )
-    places = [str(engine.config.data_root), str(engine.config.run_dir), str(rootfs)]
+    places = [str(engine.config.data_root), str(engine.config.run_dir), str(rootfs), engine.config.cgroup_parent]
     died = subprocess.run([sys.executable, "-c", script, *places], capture_output=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
     (entry,) = [each for each in engine.journal.pending() if each.operation == "container.step"]
