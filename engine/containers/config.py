@@ -104,6 +104,11 @@ class ContainerConfig:
         """The command line that runs: Entrypoint followed by Cmd."""
         return (self.entrypoint or ()) + (self.command or ())
 
+    @property
+    def anonymous_volumes(self) -> list[str]:
+        """Names of the volumes that were made for this container alone and go with it."""
+        return [mount.source for mount in self.binds if mount.kind == "volume" and mount.anonymous and mount.source]
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object with the fields that differ from their defaults."""
         data: dict[str, Any] = {}

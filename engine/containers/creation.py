@@ -58,7 +58,7 @@ class Creation:
                     self._close_entry(id)
                     engine.events.emit("container", "create", id, record.event_attributes())
             except BaseException:
-                self._undo({"id": id})
+                self._undo({"id": id, "volumes": config.anonymous_volumes})
                 self._close_entry(id)
                 engine.locks.forget(LOCK, id)
                 raise
@@ -103,7 +103,7 @@ class Creation:
             try:
                 with engine.database.transaction():
                     records.insert(id, name, timestamp(), image.id, named.to_json())
-                    engine.journal.open(OPERATION, LOCK, id, {"id": id})
+                    engine.journal.open(OPERATION, LOCK, id, {"id": id, "volumes": named.anonymous_volumes})
             except sqlite3.IntegrityError:
                 if given:
                     raise self._taken(name) from None
@@ -160,8 +160,7 @@ class Creation:
         directory: Path = Places.of(engine.config, id).directory
         shutil.rmtree(directory, ignore_errors=True)
         engine.containers.records.delete(id)
-        if record is not None:
-            sources.drop_anonymous(engine, record.config)
+        sources.drop_volumes(engine, intent["volumes"])
 
 
 def _with_volume_names(config: ContainerConfig) -> ContainerConfig:

@@ -154,7 +154,7 @@ def _finish(
         entry = engine.containers.removal.intend(record, volumes=remove.volumes) if remove is not None else None
     Places.of(engine.config, record.id).exit_file.unlink(missing_ok=True)
     if entry is not None and remove is not None:
-        engine.containers.removal.carry_out(record, entry, volumes=remove.volumes, torn_down=not errors)
+        engine.containers.removal.carry_out(record, entry, torn_down=not errors)
         return None
     if restart and not keep_network:
         duties.wake_warden(engine.config)

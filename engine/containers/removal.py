@@ -57,13 +57,14 @@ class Removal:
                 records.update(id, status="removing")
                 duties.Duties(engine.database).remove(duties.RESTART, id)
                 entry = self.intend(record, volumes=volumes)
-            self.carry_out(record, entry, volumes=volumes)
+            self.carry_out(record, entry)
 
     def intend(self, record: Record, *, volumes: bool = True) -> Entry:
         """Record that ``record`` is on its way out; joins the surrounding transaction."""
-        return self._engine.journal.open(OPERATION, LOCK, record.id, {"id": record.id, "volumes": volumes})
+        names = record.config.anonymous_volumes if volumes else []
+        return self._engine.journal.open(OPERATION, LOCK, record.id, {"id": record.id, "volumes": names})
 
-    def carry_out(self, record: Record, entry: Entry, *, volumes: bool, torn_down: bool = False) -> None:
+    def carry_out(self, record: Record, entry: Entry, *, torn_down: bool = False) -> None:
         """Remove everything, the row last; TeardownError names all that failed. The caller holds the lock.
 
         ``torn_down``: what its run needed is known to be gone.
@@ -78,25 +79,26 @@ class Removal:
             raise
         with engine.database.transaction():
             engine.containers.records.delete(record.id)
-            engine.journal.close(entry)
+            if not entry.intent["volumes"]:
+                engine.journal.close(entry)
             engine.events.emit("container", "destroy", record.id, record.event_attributes())
-        if volumes:
-            _drop_volumes(engine, record)
+        if entry.intent["volumes"]:
+            _drop_volumes(engine, entry.intent)
+            engine.journal.close(entry)
         _release_layers(engine, record)
         engine.locks.forget(LOCK, record.id)
 
     def _resume(self, intent: Intent) -> None:
         engine = self._engine
         record = engine.containers.records.get(str(intent["id"]))
-        if record is None:
-            return
-        self._clear(record)
-        with engine.database.transaction():
-            engine.containers.records.delete(record.id)
-            engine.events.emit("container", "destroy", record.id, record.event_attributes())
-        if intent.get("volumes"):
-            _drop_volumes(engine, record)
-        _release_layers(engine, record)
+        if record is not None:
+            self._clear(record)
+            with engine.database.transaction():
+                engine.containers.records.delete(record.id)
+                engine.events.emit("container", "destroy", record.id, record.event_attributes())
+        _drop_volumes(engine, intent)
+        if record is not None:
+            _release_layers(engine, record)
 
     def _end(self, record: Record, volumes: bool) -> Record | None:
         """Kill what runs and remove it with its end, under the lock all the way; the row if only a restart waited."""
@@ -137,11 +139,12 @@ class Removal:
             raise TeardownError(f"container {record.name}", errors)
 
 
-def _drop_volumes(engine: Engine, record: Record) -> None:
-    if any(mount.anonymous for mount in record.config.binds):
+def _drop_volumes(engine: Engine, intent: Intent) -> None:
+    """Only when the row is gone: as long as it names a volume, nobody can remove that."""
+    if intent["volumes"]:
         from engine.containers import sources
 
-        sources.drop_anonymous(engine, record.config)
+        sources.drop_volumes(engine, intent["volumes"])
 
 
 def _release_layers(engine: Engine, record: Record) -> None:

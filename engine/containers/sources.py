@@ -7,6 +7,7 @@ of an empty named volume with what the image has at its target.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,14 +71,13 @@ def resolve(engine: Engine, config: ContainerConfig) -> tuple[ResolvedMount, ...
     return tuple(found)
 
 
-def drop_anonymous(engine: Engine, config: ContainerConfig) -> None:
-    """Remove the anonymous volumes of a container that is gone or was never finished."""
-    for mount in config.binds:
-        if mount.kind == "volume" and mount.anonymous and mount.source:
-            try:
-                engine.volumes.remove(mount.source)
-            except (Conflict, NotFound):
-                continue  # Another container took it over, or it was never made.
+def drop_volumes(engine: Engine, names: Iterable[str]) -> None:
+    """Remove the anonymous volumes of a container whose row is gone."""
+    for name in names:
+        try:
+            engine.volumes.remove(name)
+        except (Conflict, NotFound):
+            continue  # Another container took it over, or it was never made.
 
 
 def _inside(rootfs: Path, target: str) -> Path | None:

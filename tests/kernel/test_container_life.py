@@ -291,7 +291,8 @@ def test_many_processes_acting_on_one_container_end_consistent(make: Callable[..
     container = make(network_mode="bridge")
     script = (
         "import sys; from pathlib import Path; from engine.config import Config; from engine.engine import Engine; "
-        "from engine.errors import EngineError; e = Engine(Config(Path(sys.argv[1]), Path(sys.argv[2])));\n"
+        "from engine.errors import EngineError; "
+        "e = Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]), cgroup_parent=sys.argv[-1]))\n"
         "try:\n c = e.containers.get(sys.argv[3]); getattr(c, sys.argv[4])(**eval(sys.argv[5]))\n"
         "except EngineError as x: print(x)"
     )
@@ -299,8 +300,8 @@ def test_many_processes_acting_on_one_container_end_consistent(make: Callable[..
     def act(verb: str, settings: str) -> subprocess.Popen[bytes]:
         import sys
 
-        places = [str(engine.config.data_root), str(engine.config.run_dir)]
-        return subprocess.Popen([sys.executable, "-c", script, *places, container.id, verb, settings])
+        places, group = [str(engine.config.data_root), str(engine.config.run_dir)], engine.config.cgroup_parent
+        return subprocess.Popen([sys.executable, "-c", script, *places, container.id, verb, settings, group])
 
     for verbs in (
         [("start", "{}")] * 3,
@@ -324,14 +325,15 @@ def test_the_caller_may_die_and_its_session_end(make: Callable[..., Container], 
     container = make()
     script = (
         "import sys, os; from pathlib import Path; from engine.config import Config; from engine.engine import Engine; "
-        "Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]))).containers.get(sys.argv[3]).start(); "
+        "engine = Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]), cgroup_parent=sys.argv[-1])); "
+        "engine.containers.get(sys.argv[3]).start(); "
         "print('up', flush=True); sys.stdin.read()"
     )
     import sys
 
     places = [str(engine.config.data_root), str(engine.config.run_dir)]
     shell = subprocess.Popen(
-        [sys.executable, "-c", script, *places, container.id],
+        [sys.executable, "-c", script, *places, container.id, engine.config.cgroup_parent],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,

@@ -363,10 +363,11 @@ def test_a_start_killed_on_its_way_is_undone(make: Callable[..., Container], eng
         f"kept = {hook}\n"
         "def die(*a, **k):\n kept(*a, **k); os.kill(os.getpid(), signal.SIGKILL)\n"
         f"{hook} = die\n"
-        "Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]))).containers.get(sys.argv[3]).start()"
+        "engine = Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]), cgroup_parent=sys.argv[4]))\n"
+        "engine.containers.get(sys.argv[3]).start()"
     )
-    places = [str(engine.config.data_root), str(engine.config.run_dir)]
-    died = subprocess.run([sys.executable, "-c", script, *places, container.id], capture_output=True, check=False)
+    places = [str(engine.config.data_root), str(engine.config.run_dir), container.id, engine.config.cgroup_parent]
+    died = subprocess.run([sys.executable, "-c", script, *places], capture_output=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert engine.journal.pending()
     other = Engine(engine.config)
@@ -378,6 +379,40 @@ def test_a_start_killed_on_its_way_is_undone(make: Callable[..., Container], eng
     other.close()
     container.start()
     assert container.exec(["true"]).exit_code == 0
+
+
+DIE_AT_ITS_VOLUMES = """
+import os, signal, sys
+from pathlib import Path
+from engine.config import Config
+from engine.containers import mounts
+from engine.engine import Engine
+from engine.volumes.collection import Volumes
+
+engine = Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]), cgroup_parent=sys.argv[3]))
+Volumes.remove = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[4] == "removal":
+    engine.containers.get("it").remove(v=True)
+else:
+    Volumes.populate = None  # So the creation fails, and dies while it undoes itself.
+    binds = (mounts.parse_volume("/etc"),)
+    engine.containers.create("busybox", ["true"], name="it", binds=binds)
+"""
+
+
+@pytest.mark.parametrize("verb", ["creation", "removal"])
+def test_anonymous_volumes_go_with_a_container_whose_end_was_cut_short(
+    make: Callable[..., Container], engine: Engine, verb: str
+) -> None:
+    if verb == "removal":
+        make(name="it", binds=["/cache"])
+        assert len(engine.volumes.list()) == 1
+    places = [str(engine.config.data_root), str(engine.config.run_dir), engine.config.cgroup_parent]
+    died = subprocess.run([sys.executable, "-c", DIE_AT_ITS_VOLUMES, *places, verb], capture_output=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert engine.database.all("SELECT * FROM containers") == [] and len(engine.volumes.list()) == 1
+    Engine(engine.config).close()
+    assert engine.volumes.list() == [] and engine.journal.pending() == []
 
 
 def test_a_commit_thaws_what_a_killed_one_left_frozen(make: Callable[..., Container], engine: Engine) -> None:
@@ -405,12 +440,13 @@ def test_the_hook_needs_nothing_of_its_callers_environment(make: Callable[..., C
     container = make("sh", "-c", "sleep 0.2; exit 3", network_mode="bridge")
     script = (
         "import os, sys; from pathlib import Path; from engine.config import Config; from engine.engine import Engine\n"
-        "e = Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]))); k = e.containers.get(sys.argv[3])\n"
+        "e = Engine(Config(Path(sys.argv[1]), Path(sys.argv[2]), cgroup_parent=sys.argv[4]))\n"
+        "k = e.containers.get(sys.argv[3])\n"
         "os.environ.clear(); os.mkdir('/tmp/gone-%d' % os.getpid()); os.chdir('/tmp/gone-%d' % os.getpid())\n"
         "os.rmdir('/tmp/gone-%d' % os.getpid()); k.start()"
     )
-    places = [str(engine.config.data_root), str(engine.config.run_dir)]
-    subprocess.run([sys.executable, "-c", script, *places, container.id], check=True)
+    places = [str(engine.config.data_root), str(engine.config.run_dir), container.id, engine.config.cgroup_parent]
+    subprocess.run([sys.executable, "-c", script, *places], check=True)
     wait_until(lambda: record_of(engine, container).status == "exited", "the hook recorded the exit")
     assert record_of(engine, container).exit_code == 3
     assert not (engine.config.run_dir / "exit-hook.log").exists()
