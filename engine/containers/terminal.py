@@ -16,7 +16,7 @@ import tty
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from engine.errors import InvalidInput
+from engine.errors import HostError, InvalidInput
 from engine.values import dataclass
 
 DEFAULT_DETACH_KEYS = "ctrl-p,ctrl-q"
@@ -180,6 +180,8 @@ def pump(
 
     ``terminal``: the process has a terminal, so keys go raw, the window's size is passed on and detach keys work.
     ``drop_slow`` raises SlowClient when the operator does not read, so that the process is never held up; else it is.
+    Output that cannot be passed on ends it, as docker's client: BrokenPipeError when its reader has gone, HostError
+    for anything else (a full disk). The process goes on.
     """
     keys = DetachKeys(detach_keys) if terminal else DetachKeys("")
     numbers = [*(PROXIED if on_signal is not None else ()), *([signal.SIGWINCH] if terminal else [])]
@@ -253,11 +255,10 @@ class _Loop:
         buffer = self._buffers[index]
         try:
             count = os.write(target, buffer[:WRITE_CHUNK])
-        except OSError:
-            # The operator's end is closed: what still comes has nowhere to go.
-            self._targets[index] = None
-            buffer.clear()
-            return
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise HostError("writing the output", error.strerror) from error
         del buffer[:count]
 
     def _receive(self) -> None:

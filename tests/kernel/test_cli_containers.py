@@ -85,6 +85,17 @@ def test_flags_reach_the_container(cli: Command, tmp_path: Path) -> None:
     assert said == ["1", "box", "/tmp", "1000", "100", "bound", "touch: /x: Read-only file system", "1"]
 
 
+def test_our_umask_is_not_the_containers(cli: Command, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN touch /built; mkdir /made\nWORKDIR /work\n")
+    hardened = Command(("sh", "-c", 'umask 077; exec "$@"', "sh", *cli.prefix))
+    hardened("build", "-t", "app", tmp_path, check=0)
+    look = "cat /etc/resolv.conf /etc/hosts /etc/hostname >/dev/null; stat -c %a /built /made /work /new/dir /m; umask"
+    flags = ("-u", "1000", "-w", "/new/dir", "-v", f"{tmp_path}/absent:/m")
+    ended = hardened("run", "--rm", *flags, "app", "sh", "-c", look, check=0)
+    assert (ended.stdout.split(), ended.stderr) == (["644", "755", "755", "755", "755", "0022"], "")
+
+
 def test_a_name_without_value_takes_ours(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OURS", "from here")
     flags = ("-e", "OURS", "-e", "NOT_OURS")
@@ -208,6 +219,25 @@ def test_ctrl_c_reaches_the_command_and_nothing_is_left(cli: Command) -> None:
     rest, said = process.communicate(timeout=20)
     assert (process.returncode, rest, said) == (42, "caught\n", "")
     assert cli("ps", "-aq", check=0).stdout == ""
+
+
+@pytest.mark.parametrize("flags", [[], ["-t"]], ids=["streams", "terminal"])
+def test_a_run_ends_when_its_reader_has_gone_and_the_container_goes_on(cli: Command, flags: list[str]) -> None:
+    line = f"{' '.join(cli.prefix)} run --rm --name web {' '.join(flags)} busybox yes | head -n 1; echo $PIPESTATUS"
+    ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, timeout=60)
+    assert (ended.stdout.split(), ended.stderr) == (["y", "141"], "")
+    assert cli("inspect", "-f", "{{.State.Status}}", "web", check=0).stdout == "running\n"
+    cli("kill", "web", check=0)
+    wait_until(lambda: cli("ps", "-aq", check=0).stdout == "", "the container has gone with its end")
+
+
+def test_output_that_cannot_be_written_is_told_and_the_container_goes_on(cli: Command) -> None:
+    with open("/dev/full", "w") as full:
+        process = cli.start("run", "--rm", "--name", "web", "busybox", "yes", stdout=full, stderr=subprocess.PIPE)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, "No space left on device" in said) == (125, True), said
+    assert cli("inspect", "-f", "{{.State.Status}}", "web", check=0).stdout == "running\n"
+    cli("kill", "web", check=0)
 
 
 def test_dry_run_prints_the_plan_and_does_nothing(cli: Command) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 DEBUG_ENV = "PILOTHOUSE_DEBUG"
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+# What containers are given must not depend on the shell the engine was called from.
+UMASK = 0o022
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"pilothouse version {VERSION}")
         return 0
+    os.umask(UMASK)
     try:
         code = _run(words)
         sys.stdout.flush()

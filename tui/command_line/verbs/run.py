@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import EngineError, InvalidInput, NotFound
+from engine.errors import Conflict, EngineError, InvalidInput, NotFound
 from tui.command_line.grammar import Command, invalid_value
 from tui.command_line.session import Session
 from tui.command_line.values import environment, pairs
@@ -48,13 +48,16 @@ def run(command: Command, session: Session) -> int:
 
 @contextmanager
 def _removed_on_failure(container: Container, *, remove: bool) -> Iterator[None]:
-    """With ``--rm`` a container that could not be started is removed: nothing else would ever do it."""
+    """With ``--rm`` a container that could not be started is removed: nothing else would ever do it.
+
+    One that was started, and only its output came to grief, goes with its own end.
+    """
     try:
         yield
     except EngineError:
         if remove:
-            with suppress(NotFound):
-                container.remove(force=True, v=True)
+            with suppress(NotFound, Conflict):
+                container.remove(v=True)
         raise
 
 
