@@ -73,6 +73,9 @@ def unpack(
         if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
             raise InvalidInput(f"invalid tar: {name!r}: {error.strerror}") from error
         raise HostError(step, error.strerror or error) from error
+    except (OverflowError, ValueError) as error:
+        # A number no file can have, or a zero byte in a link's target.
+        raise InvalidInput(f"invalid tar: {name!r}: {str(error)[:100]}") from error
     finally:
         task.tree.close()
         os.close(descriptor)

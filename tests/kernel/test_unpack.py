@@ -153,6 +153,22 @@ def test_link_loops_end(host: Path) -> None:
         into(host, ("a", SYM, "b"), ("b", SYM, "a"), ("a/file", FILE, "x"))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("uid", str(2**40)), ("gid", "9" * 5000), ("mtime", "9" * 30), ("linkpath", "a\0b"), ("path", "a\0b")],
+)
+def test_values_no_file_can_have_are_refused(host: Path, key: str, value: str) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as hostile:
+        member = tarfile.TarInfo("x")
+        member.type, member.linkname = tarfile.SYMTYPE, "target"
+        member.pax_headers = {key: value}
+        hostile.addfile(member)
+    out.seek(0)
+    with pytest.raises(InvalidInput, match="invalid tar"):
+        unpack(StreamSource(out), host / "root")
+
+
 def test_set_id_bits_devices_and_owners_arrive(host: Path) -> None:
     root = into(
         host,
