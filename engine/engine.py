@@ -53,6 +53,8 @@ class Engine:
             # of. It must not stand in the way of every other one.
             with suppress(TeardownError):
                 self.recover()
+        if recover and self._machine_was_restarted():
+            self.containers.refresh()
 
     def recover(self) -> None:
         """Register every journalled operation's handler and deal with what crashed processes left behind.
@@ -62,6 +64,15 @@ class Engine:
         for service in (self.images, self.networks, self.containers, self.builder):
             service.register_recovery()
         self.journal.recover()
+
+    def _machine_was_restarted(self) -> bool:
+        """True when rows still call containers of another boot running: they hold addresses, ports and rules."""
+        boots = self.database.all("SELECT DISTINCT boot_id FROM containers WHERE status IN ('running', 'paused')")
+        if not boots:
+            return False
+        from engine.host import processes
+
+        return any(row["boot_id"] != processes.boot_id() for row in boots)
 
     @cached_property
     def driver(self) -> Driver:

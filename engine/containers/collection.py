@@ -139,6 +139,12 @@ class Containers:
 
         return [row for _, row in summary.rows(self._engine, all=all, filters=filters or {}, limit=limit)]
 
+    def refresh(self) -> None:
+        """After a boot: record the end of everything that ran before it, so that it holds nothing any more."""
+        from engine.containers import restore
+
+        restore.refresh(self._engine)
+
     def restore(self) -> Sequence[str]:
         """After a boot: start what the restart policies say; the names started. Errors are kept in the rows."""
         from engine.containers import restore

@@ -5,14 +5,31 @@ Owns the order: owners of joined networks first, then by creation. The policies'
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from engine.containers import exits, policy
 from engine.containers.record import Record, locked
 from engine.errors import EngineError
+from engine.host import processes
 
 if TYPE_CHECKING:
     from engine.engine import Engine
+
+
+def refresh(engine: Engine) -> None:
+    """Record the end of every run of another boot.
+
+    What somebody else deals with just now, or what fails, is left for the verb that meets it.
+    """
+    boot = processes.boot_id()
+    for record in engine.containers.records.all():
+        if not record.is_up or record.boot_id == boot:
+            continue
+        with contextlib.suppress(EngineError), locked(engine, record.id, timeout=0):
+            current = engine.containers.records.get(record.id)
+            if current is not None:
+                exits.settle(engine, current)
 
 
 def restore(engine: Engine) -> list[str]:

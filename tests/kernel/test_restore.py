@@ -62,6 +62,19 @@ def test_a_boot_starts_what_the_policies_say(cli: Command, config: Config, engin
     wait_until(lambda: subprocess.run(get, capture_output=True, check=False).stdout == b"up\n", "the port answers", 10)
 
 
+def test_what_ran_before_a_boot_holds_nothing_after_it(cli: Command, config: Config, engine: Engine) -> None:
+    cli("run", "-d", "--name", "first", "-p", "8088:80", "busybox", "sleep", "1000", check=0)
+    cli("run", "-d", "--name", "second", "-p", "8089:80", "busybox", "sleep", "1000", check=0)
+    reboot(engine, config)
+
+    # The first verb after the boot, before any restore, and not about what is looked at.
+    cli("start", "first", check=0)
+    rules = subprocess.run(["iptables-save", "-t", "nat"], capture_output=True, text=True, check=True).stdout
+    assert "--dport 8088" in rules and "--dport 8089" not in rules
+    assert engine.database.one("SELECT status FROM containers WHERE name='second'")["status"] == "exited"  # type: ignore[index]
+    cli("run", "-d", "--name", "third", "-p", "8089:80", "busybox", "sleep", "1000", check=0)
+
+
 def test_what_cannot_start_is_told(cli: Command, config: Config, engine: Engine) -> None:
     cli("run", "-d", "--name", "web", "--restart", "always", "-p", "8088:80", "busybox", "sleep", "1000", check=0)
     reboot(engine, config)
