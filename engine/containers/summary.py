@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine import durations
 from engine.containers import exits
 from engine.containers.record import Record, locked
 from engine.errors import Conflict, InvalidInput, NotFound
@@ -176,9 +177,9 @@ def _in_line(engine: Engine, record: Record, ended: set[str], boot: str) -> Reco
 def status_text(record: Record, now: float) -> str:
     """docker's STATUS column."""
     if record.is_up:
-        up = f"Up {human_duration(now - exits.seconds(record.started_at))}"
+        up = f"Up {durations.in_words(now - exits.seconds(record.started_at))}"
         return f"{up} (Paused)" if record.status == "paused" else up
-    ago = human_duration(now - exits.seconds(record.finished_at))
+    ago = durations.in_words(now - exits.seconds(record.finished_at))
     if record.status == "restarting":
         return f"Restarting ({record.exit_code}) {ago} ago"
     if record.status == "removing":
@@ -188,31 +189,6 @@ def status_text(record: Record, now: float) -> str:
     if record.status == "created":
         return "Created"
     return f"Exited ({record.exit_code}) {ago} ago"
-
-
-def human_duration(seconds: float) -> str:
-    """docker's words for a length of time (go-units)."""
-    whole = int(seconds)
-    if whole < 1:
-        return "Less than a second"
-    if whole == 1:
-        return "1 second"
-    if whole < 60:
-        return f"{whole} seconds"
-    minutes = whole // 60
-    if minutes == 1:
-        return "About a minute"
-    if minutes < 60:
-        return f"{minutes} minutes"
-    hours = int(seconds / 3600 + 0.5)
-    if hours == 1:
-        return "About an hour"
-    for limit, unit, word in ((48, 1, "hours"), (24 * 14, 24, "days"), (24 * 60, 24 * 7, "weeks")):
-        if hours < limit:
-            return f"{hours // unit} {word}"
-    if hours < 24 * 365 * 2:
-        return f"{hours // (24 * 30)} months"
-    return f"{hours // (24 * 365)} years"
 
 
 def ports_text(published: Iterable[tuple[str, int, int, str]], exposed: Iterable[str]) -> str:

@@ -72,29 +72,6 @@ def test_binary_sizes() -> None:
     assert human.binary_size(1536) == "1.5KiB"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "Less than a second"),
-        (1, "1 second"),
-        (59, "59 seconds"),
-        (60, "About a minute"),
-        (120, "2 minutes"),
-        (3600, "About an hour"),
-        (46 * 60, "46 minutes"),
-        (5400, "2 hours"),
-        (47 * 3600, "47 hours"),
-        (48 * 3600, "2 days"),
-        (14 * 86400, "2 weeks"),
-        (60 * 86400, "2 months"),
-        (729 * 86400, "24 months"),
-        (731 * 86400, "2 years"),
-    ],
-)
-def test_ages(seconds: float, text: str) -> None:
-    assert human.duration(seconds) == text
-
-
 def test_times() -> None:
     assert human.seconds_of("1970-01-01T00:00:10.5Z") == 10.5
     assert human.seconds_of("1970-01-01T01:00:10.25+01:00") == 10.25

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engine import durations
 from engine.containers import exits, inspection, logs, policy, runtime, summary, terminal
 from engine.containers.config import ContainerConfig, request
 from engine.containers.quantities import RestartPolicy
@@ -205,11 +206,16 @@ def test_joined_controllers_are_found_by_each_name() -> None:
         (3600 * 49, "2 days"),
         (86400 * 15, "2 weeks"),
         (86400 * 65, "2 months"),
-        (86400 * 800, "2 years"),
+        (5400, "2 hours"),
+        (48 * 3600, "2 days"),
+        (14 * 86400, "2 weeks"),
+        (60 * 86400, "2 months"),
+        (729 * 86400, "24 months"),
+        (731 * 86400, "2 years"),
     ],
 )
 def test_durations_in_dockers_words(seconds: float, words: str) -> None:
-    assert summary.human_duration(seconds) == words
+    assert durations.in_words(seconds) == words
 
 
 def test_neighbouring_ports_are_drawn_together() -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import time
 
+from engine import durations
+
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):(\d\d))\Z")
@@ -29,34 +31,6 @@ def _scaled(count: float, base: float, units: tuple[str, ...], precision: int) -
         count /= base
         index += 1
     return f"{count:.{precision}g}{units[index]}"
-
-
-def duration(seconds: float) -> str:
-    """``About a minute``, ``3 weeks``: how docker tells an age."""
-    whole = int(seconds)
-    if whole < 1:
-        return "Less than a second"
-    if whole == 1:
-        return "1 second"
-    if whole < 60:
-        return f"{whole} seconds"
-    minutes = whole // 60
-    if minutes == 1:
-        return "About a minute"
-    if minutes < 60:
-        return f"{minutes} minutes"
-    hours = int(seconds / 3600 + 0.5)
-    if hours == 1:
-        return "About an hour"
-    if hours < 48:
-        return f"{hours} hours"
-    if hours < 24 * 7 * 2:
-        return f"{hours // 24} days"
-    if hours < 24 * 30 * 2:
-        return f"{hours // 24 // 7} weeks"
-    if hours < 24 * 365 * 2:
-        return f"{hours // 24 // 30} months"
-    return f"{hours // 24 // 365} years"
 
 
 def seconds_of(text: str) -> float:
@@ -83,7 +57,7 @@ def ago(text: str, now: float | None = None) -> str:
     """``3 minutes ago`` for an RFC 3339 time; ``N/A`` for no time and for docker's zero time."""
     if not text or text.startswith("0001-"):
         return "N/A"
-    return f"{duration(max(0.0, (time.time() if now is None else now) - seconds_of(text)))} ago"
+    return f"{durations.in_words(max(0.0, (time.time() if now is None else now) - seconds_of(text)))} ago"
 
 
 def stamp(text: str) -> str:
