@@ -77,7 +77,11 @@ def settle(config: Config, database: Database, network: Network) -> Network:
             foreign = _belongs_to_another(connection, config.bridge, remembered)
             bridge = OTHER_BRIDGE if foreign else config.bridge
             preferred = None if foreign else parse_prefix(config.bridge_subnet)
-            pool = choose_pool(preferred, _taken(connection, database, network, bridge))
+            taken = _taken(connection, database, network, bridge)
+            if foreign:
+                # At boot the other engine may not have its bridge yet; it will take the pool it always takes.
+                taken = [parse_prefix(config.bridge_subnet), *taken]
+            pool = choose_pool(preferred, taken)
             settled = replace(
                 network,
                 bridge=bridge,

@@ -117,6 +117,14 @@ def test_our_bridge_and_chains_stand_beside_dockers(engine: Engine, outside: Out
         assert boxes.make().address == "172.18.0.2"
 
 
+@pytest.mark.usefixtures("dockerd")
+def test_an_engine_that_is_still_starting_keeps_the_pool_it_will_take(engine: Engine) -> None:
+    """At boot dockerd may run and have no docker0 yet."""
+    with sandboxes(engine) as boxes:
+        assert boxes.make().address == "172.18.0.2"
+        assert engine.networks.get("bridge").bridge == "pilot0"
+
+
 @pytest.mark.usefixtures("docker0")
 def test_a_bridge_that_serves_somebodys_containers_is_left_alone(engine: Engine) -> None:
     run("ip", "link", "add", "theirs", "type", "veth", "peer", "name", "inner")
