@@ -154,7 +154,10 @@ class Lifecycle:
                 return fresh.exit_code if fresh.generation == record.generation else self._last_exit(id, cursor, fresh)
 
     def finish(self, id: str) -> int:
-        """Deal with the end of a run this process attends, when it comes; its exit code."""
+        """Deal with the end of a run this process attends, when it comes; its exit code.
+
+        One that goes with its end (``--rm``) is gone when this returns, whoever removes it.
+        """
         engine = self._engine
         cursor = engine.events.last()
         record = engine.containers.records.get(id)
@@ -162,6 +165,10 @@ class Lifecycle:
             processes.wait_gone(record.pid, record.pid_start)
             self.settle(record)
             record = engine.containers.records.get(id)
+        elif record is None or record.status == "removing":
+            # Another process is at it; whoever gets the lock knows that it is through.
+            with locked(engine, id):
+                pass
         if record is None or record.is_up or record.status in ("removing", "restarting"):
             return self._last_exit(id, cursor, record)
         return record.exit_code

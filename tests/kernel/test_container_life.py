@@ -15,6 +15,7 @@ import pytest
 
 from engine.containers.container import Container, ContainerFailed
 from engine.containers.record import Record
+from engine.containers.terminal import Streams
 from engine.engine import Engine
 from engine.errors import CommandNotExecutable, CommandNotFound, Conflict, HostError, InvalidInput, NotFound
 from engine.host import cgroups, processes
@@ -103,6 +104,44 @@ def test_the_exit_hook_alone_deals_with_an_exit(engine: Engine, make: Callable[.
     wait_until(lambda: not list(traces(engine, container)), "the hook has torn everything down")
     assert not (engine.config.run_dir / "exit-hook.log").exists()
     container.remove()
+
+
+def test_a_foreground_run_with_rm_ends_when_all_of_it_is_gone_whoever_removes_it(
+    engine: Engine, make: Callable[..., Container]
+) -> None:
+    container = make("sh", "-c", "yes | head -c 200000; sleep 1000", auto_remove=True, binds=["/cache"])
+    reader, writer = os.pipe()
+    row_is_gone = threading.Event()
+
+    def remove() -> None:
+        wait_until(lambda: record_of(engine, container).status == "running", "it runs")
+        other = Engine(engine.config)
+        drop = other.volumes.remove
+
+        def drop_late(*names: Any) -> None:
+            row_is_gone.set()
+            time.sleep(0.5)
+            drop(*names)
+
+        other.volumes.remove = drop_late  # type: ignore[method-assign]
+        other.containers.get(container.id).remove(force=True, v=True)
+        other.close()
+
+    def read() -> None:
+        # The client has output to pass on, and so comes to the container's end when the row is gone already.
+        row_is_gone.wait(30)
+        while os.read(reader, 65536):
+            pass
+
+    threads = [threading.Thread(target=work) for work in (remove, read)]
+    for thread in threads:
+        thread.start()
+    assert container.attach(Streams(None, writer), start=True) == 137
+    assert engine.volumes.list() == []
+    os.close(writer)
+    for thread in threads:
+        thread.join()
+    assert not engine.locks.directory.joinpath(f"container-{container.id}").exists()
 
 
 def test_wait_gives_the_exit_code_whoever_records_it(engine: Engine, make: Callable[..., Container]) -> None:
