@@ -393,6 +393,17 @@ def run(
         from tui.verbs.view import run_demo
 
         console.call_later(run_demo, console)
+    return show(console, mouse=mouse)
+
+
+def show(console: Console, *, mouse: bool = True) -> int:
+    """Run ``console`` on this terminal until the operator leaves; its exit code.
+
+    The size comes from the terminal alone: an exported ``COLUMNS`` or ``LINES``, which readline also leaves to what it
+    starts, would make the screen deaf to every later change of size.
+    """
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
     code = console.run(mouse=mouse)
     sys.stdout.flush()
     return console.return_code or (code or 0)

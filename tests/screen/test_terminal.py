@@ -23,9 +23,8 @@ pytestmark = pytest.mark.screen
 PROGRAM = """
 import sys
 from tests.screen.recorded import Recording, console, many
-app = console(Recording(containers=many(200)))
-code = app.run()
-sys.exit(app.return_code or code or 0)
+from tui.app import show
+sys.exit(show(console(Recording(containers=many(200)))))
 """
 
 
@@ -75,6 +74,8 @@ def terminal() -> Iterator[Terminal]:
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     before = termios.tcgetattr(slave)
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
+    # A shell that exports its size, or anything built on readline, hands these on; the terminal alone decides.
+    environment |= {"COLUMNS": "80", "LINES": "24"}
     environment.pop("NO_COLOR", None)
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM], stdin=slave, stdout=slave, stderr=slave, env=environment,
@@ -131,6 +132,7 @@ def test_the_terminal_is_restored(terminal: Terminal, ending: str) -> None:
 
 
 def test_a_new_size_is_taken_up(terminal: Terminal) -> None:
+    """Also where the environment names another size, which the size calls of Python believe first."""
     fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     os.kill(terminal.process.pid, signal.SIGWINCH)
     terminal.wait_for(b"Images")
