@@ -6,8 +6,7 @@ work, the row becomes visible last. A creation that died in between is undone.
 
 from __future__ import annotations
 
-import secrets
-import shutil
+import os
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,6 +157,8 @@ class Creation:
         engine.driver.remove(id)
         engine.driver.remove(f"{id}-init")
         directory: Path = Places.of(engine.config, id).directory
+        import shutil  # loads three compression libraries
+
         shutil.rmtree(directory, ignore_errors=True)
         engine.containers.records.delete(id)
         sources.drop_volumes(engine, intent["volumes"])
@@ -168,7 +169,7 @@ def _with_volume_names(config: ContainerConfig) -> ContainerConfig:
 
     def named(mount: Mount) -> Mount:
         if mount.kind == "volume" and not mount.source:
-            return replace(mount, source=secrets.token_hex(32))
+            return replace(mount, source=os.urandom(32).hex())
         return mount
 
     return replace(config, binds=tuple(named(mount) for mount in config.binds))

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import socket
 import struct
 import subprocess
@@ -80,7 +79,7 @@ def run(engine: Engine, record: Record, config: ExecConfig) -> ExecResult:
     """
     _check(record, config)
     places = Places.of(engine.config, record.id)
-    token = secrets.token_hex(8)
+    token = os.urandom(8).hex()
     description = places.bundle / f"exec-{token}.json"
     log = places.bundle / f"exec-{token}.log"
     try:

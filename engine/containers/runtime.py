@@ -6,8 +6,8 @@ containers; every container it knows has an id of this engine's making.
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +23,23 @@ _QUOTED = re.compile(r"[`'\"]([^`'\"]+)[`'\"]")
 
 def find_program(name: str, purpose: str) -> Path:
     """The absolute path of an external program; HostError says what it is for when it is missing."""
-    found = shutil.which(name) or shutil.which(name, path=SEARCH_PATH)
+    found = _on_path(name)
     if found is None:
         raise HostError(
             purpose, f"{name} is not installed", remedy=f"run ./bootstrap setup, or install the package {name}"
         )
     return Path(found)
+
+
+def _on_path(name: str) -> str | None:
+    # shutil.which would do, but importing shutil loads three compression libraries.
+    if "/" in name:
+        return name if os.access(name, os.X_OK) else None
+    for directory in f"{os.environ.get('PATH', '')}:{SEARCH_PATH}".split(":"):
+        candidate = f"{directory}/{name}"
+        if directory and os.access(candidate, os.X_OK):
+            return candidate
+    return None
 
 
 class Runtime:
@@ -47,7 +58,7 @@ class Runtime:
             try:
                 self._path = find_program(self._name, "finding the container runtime")
             except HostError:
-                if self._name != "crun" or shutil.which(FALLBACK) is None:
+                if self._name != "crun" or _on_path(FALLBACK) is None:
                     raise
                 self._path = find_program(FALLBACK, "finding the container runtime")
             if chroots.is_chroot():
@@ -114,6 +125,8 @@ class Runtime:
             return
         if (state / "status").exists() or (state / "state.json").exists():
             raise HostError(f"deleting container {id[:12]} from the runtime", words.decode(errors="replace").strip())
+        import shutil
+
         shutil.rmtree(state, ignore_errors=True)
 
     def error(self, words: str, arguments: Sequence[str], step: str) -> EngineError:

@@ -7,7 +7,6 @@ started stays ``created`` with the error in its row. The network's work runs bes
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -267,6 +266,8 @@ class Startup:
         """Nothing of an earlier run may be taken for this one's: exit file, bundle, runtime state."""
         places.exit_file.unlink(missing_ok=True)
         if places.bundle.exists():
+            import shutil  # loads three compression libraries
+
             shutil.rmtree(places.bundle, ignore_errors=True)
         runtime = self._engine.containers.runtime
         runtime.deleted(record.id, runtime.delete(record.id))

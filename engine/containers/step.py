@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import select
 import shutil
 import subprocess
@@ -60,7 +59,7 @@ def run_step(
     CommandNotFound, CommandNotExecutable, HostError; Cancelled when ``cancel`` was set (the process is killed first).
     Everything the sandbox needed is gone when it returns, mount points made in ``rootfs`` included.
     """
-    id = secrets.token_hex(32)
+    id = os.urandom(32).hex()
     config = ContainerConfig(
         image="",
         command=tuple(arguments),

@@ -25,8 +25,6 @@ from engine.host import mounts, rooted, syscalls
 from engine.host.rooted import Parts
 from engine.storage import difference, whiteouts
 from engine.storage.driver import NO_SPACE_REMEDY, Change, Driver, Probe
-from engine.storage.pack import pack
-from engine.storage.unpack import Deletions, source_of, unpack
 
 CLONE_FS = 0x200
 # docker's limit, kept so that every image made here runs there too.
@@ -121,6 +119,8 @@ class Overlay2(Driver):
             raise _host_error(f"removing storage directory {id}", error) from error
 
     def apply(self, id: str, tar: BinaryIO) -> int:
+        from engine.storage.unpack import Deletions, source_of, unpack  # as pack below: most verbs move no layer
+
         lowers = self._lower_paths(id)
 
         def below(parts: Parts) -> Path | None:
@@ -138,6 +138,8 @@ class Overlay2(Driver):
         yield from sorted(found, key=lambda change: os.fsencode(change.path))
 
     def diff(self, id: str, out: BinaryIO) -> int:
+        from engine.storage.pack import pack
+
         return pack(self._nodes(id), out)
 
     def usage(self, id: str) -> int:

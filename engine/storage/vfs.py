@@ -19,8 +19,6 @@ from engine.host import rooted
 from engine.storage import difference, whiteouts
 from engine.storage.content_copy import copy_content
 from engine.storage.driver import NO_SPACE_REMEDY, Change, Driver, Probe
-from engine.storage.pack import pack
-from engine.storage.unpack import Deletions, source_of, unpack
 
 
 class Vfs(Driver):
@@ -75,6 +73,8 @@ class Vfs(Driver):
             raise HostError(f"removing storage directory {id}", error.strerror) from error
 
     def apply(self, id: str, tar: BinaryIO) -> int:
+        from engine.storage.unpack import Deletions, source_of, unpack  # as pack below: most verbs move no layer
+
         return unpack(source_of(tar), self._tree(id), Deletions.REMOVE)
 
     def changes(self, id: str) -> Iterator[Change]:
@@ -82,6 +82,8 @@ class Vfs(Driver):
         yield from sorted(found, key=lambda change: os.fsencode(change.path))
 
     def diff(self, id: str, out: BinaryIO) -> int:
+        from engine.storage.pack import pack
+
         return pack(self._nodes(id), out)
 
     def usage(self, id: str) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -118,7 +117,7 @@ class Volumes:
                 remedy="mount the file system on the host and use it as a bind mount: -v /HOST/DIR:/CONTAINER/DIR",
             )
         anonymous = anonymous or not name
-        name = check_name(name) if name else secrets.token_hex(32)
+        name = check_name(name) if name else os.urandom(32).hex()
         tags = dict(labels or {})
         if anonymous:
             tags.setdefault(ANONYMOUS_LABEL, "")

@@ -55,3 +55,33 @@ def test_no_verb_loads_a_heavy_library(config: Config, tmp_path: Path) -> None:
     # -S keeps the environment's .pth files from loading something on our behalf.
     ended = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+# What a verb that operates a container has no use for: code generation for classes, source inspection, OpenSSL by way
+# of secrets, compression, and the packing of layers.
+DEAR = ("dataclasses", "inspect", "ast", "secrets", "shutil", "lzma", "textwrap", "engine.storage.pack")
+DAILY = """
+create busybox true
+run -d --name web -p 8080:80 busybox sleep 100
+ps -a
+exec web true
+pause web
+unpause web
+stop -t 0 web
+start web
+rm -f web
+"""
+
+
+def test_daily_verbs_load_only_what_they_use(config: Config) -> None:
+    for line in DAILY.split("\n")[1:-1]:
+        first = line.startswith("create")  # assembles the image, and so packs a layer
+        code = (
+            f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+            "from tui.command_line.main import main\n"
+            f"code = main({line.split()!r})\n"
+            f"dear = [name for name in {DEAR!r} if name in sys.modules]\n"
+            f"assert code == 0 and (not dear or {first}), (code, dear)\n"
+        )
+        ended = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, (line, ended.stdout + ended.stderr)

@@ -5,7 +5,6 @@ Owns the rendering of a verb, a management word and the whole program from the v
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from tui.command_line.grammar import BOOL, LIST, PROGRAM, Flag, UsageError, Verb, Vocabulary
@@ -42,6 +41,8 @@ def verb_help(verb: Verb, width: int = 80) -> str:
 
 def flag_lines(flags: Sequence[Flag], width: int = 80) -> str:
     """One aligned block of flags with their help wrapped into its column."""
+    from textwrap import wrap  # compiles patterns, and only help wraps
+
     heads = []
     for flag in flags:
         letter = f"-{flag.short}, " if flag.short else "    "
@@ -51,7 +52,7 @@ def flag_lines(flags: Sequence[Flag], width: int = 80) -> str:
     lines = []
     for flag, head in zip(flags, heads, strict=True):
         text = flag.help + _default(flag)
-        wrapped = textwrap.wrap(text, max(24, width - column)) or [""]
+        wrapped = wrap(text, max(24, width - column)) or [""]
         lines.append(head.ljust(column) + wrapped[0])
         lines.extend(" " * column + line for line in wrapped[1:])
     return "\n".join(lines)
