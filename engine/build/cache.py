@@ -105,8 +105,9 @@ class BuildCache:
     def store(self, image: str, layers: Mapping[str, str], result: str = "") -> list[str]:
         """Remember that ``image`` holds these results: keys → chain ids, and the key of the image itself.
 
-        Without ``result`` it is the remainder of a failed build. The rows go when the image goes; keys that were used
-        again move to the newest image that has them. Returns remainders that hold nothing any more.
+        Without ``result`` it is the remainder of a failed build. The row of a layer goes with it, the image's own with
+        the image; keys that were used again move to the newest image that has them. Returns remainders that hold
+        nothing any more.
         """
         used = timestamp()
         rows = [(key, image, chain, used) for key, chain in layers.items()]

@@ -93,6 +93,8 @@ class _Removal:
         """Blobs and cache ids without a purpose now; their layer rows are deleted. Empty when there are none."""
         layers = self.store.layers.unused(standing_on)
         self.store.layers.forget(layers)
+        for layer in layers:
+            self.store.database.execute("DELETE FROM build_cache WHERE chain = ?", (layer.chain,))
         blobs = sorted(self.blobs | {layer.blob for layer in layers})
         cache_ids = [layer.cache_id for layer in layers]
         self.records += [Removed(deleted=layer.chain) for layer in layers]
@@ -137,7 +139,8 @@ class _Removal:
         self.blobs |= {image.id, image.manifest}
         if text:
             self.blobs |= {layer.digest for layer in manifest.Manifest.from_json(text).layers}
-        store.database.execute("DELETE FROM build_cache WHERE image = ?", (image.id,))
+        # Results that are layers go with their layers: another image may stand on them.
+        store.database.execute("DELETE FROM build_cache WHERE image = ? AND chain = ''", (image.id,))
         store.database.execute("DELETE FROM images WHERE id = ?", (image.id,))
         store.events.emit("image", "delete", image.id, {"name": image.id})
         self.records.append(Removed(deleted=image.id))

@@ -93,8 +93,8 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE TABLE build_cache(
       key TEXT PRIMARY KEY,                      -- digest over parent, instruction and content
-      image TEXT NOT NULL,                       -- the image that holds the result; the row goes with it
-      chain TEXT NOT NULL DEFAULT '',            -- chain id the step led to; empty when the result is the image
+      image TEXT NOT NULL,                       -- the newest image with the result; a whole image's row goes with it
+      chain TEXT NOT NULL DEFAULT '',            -- chain id of the layer the row goes with; empty for a whole image
       used TEXT NOT NULL
     );
     CREATE TABLE firewall_rules(

@@ -227,6 +227,19 @@ def test_a_result_lives_while_any_image_holds_it(engine: Engine, context: Path) 
     assert cached(engine, context)[1] == [2]
 
 
+def test_removing_an_image_leaves_another_its_results(engine: Engine, context: Path) -> None:
+    texts = ("FROM busybox\nRUN echo a > /a\nRUN echo b > /b\n", "FROM busybox\nRUN echo a > /a\nRUN echo c > /c\n")
+    write(context, texts[0])
+    first, _ = cached(engine, context)
+    write(context, texts[1])
+    second, hits = cached(engine, context)
+    assert hits == [2]
+    engine.images.remove(second.id)
+    write(context, texts[0])
+    again, hits = cached(engine, context)
+    assert (again.id, hits) == (first.id, [2, 3])
+
+
 # ---------------------------------------------------------------------------------------------------------------- RUN
 
 
