@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.containers import capabilities
+from engine.containers import capabilities, security
 from engine.containers.accounts import Account
 from engine.containers.config import DEFAULT_PATH, DEFAULT_SHM_SIZE, ContainerConfig, Ulimit, merge_environment
 from engine.containers.mounts import Mount
@@ -146,7 +146,7 @@ def process(config: ContainerConfig, host: Surroundings, warnings: list[str]) ->
                 f"oom_score_adj {config.oom_score_adj} needs CAP_SYS_RESOURCE, which this host does not give: {score}"
             )
         result["oomScoreAdj"] = score
-    if "no-new-privileges" in {option.partition(":")[0].partition("=")[0] for option in config.security_opt}:
+    if security.parse(config.security_opt).no_new_privileges:
         result["noNewPrivileges"] = True
     return result
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import resource
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from engine.containers import capabilities, seccomp
+from engine.containers import capabilities, seccomp, security
 from engine.containers.config import ContainerConfig
 from engine.containers.spec import Device
 from engine.errors import HostError, InvalidInput
@@ -133,12 +133,12 @@ def seccomp_filter(config: ContainerConfig) -> seccomp.Filter | None:
 
     ``--security-opt seccomp=FILE`` is a docker-format profile of the operator's own.
     """
-    chosen = _seccomp_option(config.security_opt)
+    chosen = security.parse(config.security_opt).seccomp
     if config.privileged or chosen == "unconfined":
         return None
     given = capabilities.resolve(config.cap_add, config.cap_drop)
     kept, _ = capabilities.cut(given, bounding_set())
-    path = Path(chosen) if chosen not in ("", "builtin") else seccomp.profile_path()
+    path = Path(chosen) if chosen else seccomp.profile_path()
     return _resolved(path, path.stat().st_mtime_ns if path.exists() else 0, frozenset(kept))
 
 
@@ -148,12 +148,3 @@ def _resolved(path: Path, _: int, kept: frozenset[str]) -> seccomp.Filter:
     return seccomp.Filter.of(
         seccomp.resolve(profile, kept, machine=os.uname().machine, kernel=seccomp.running_kernel())
     )
-
-
-def _seccomp_option(options: Sequence[str]) -> str:
-    chosen = ""
-    for option in options:
-        name, _, value = option.replace(":", "=", 1).partition("=") if "=" not in option else option.partition("=")
-        if name == "seccomp":
-            chosen = value
-    return chosen
