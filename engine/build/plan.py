@@ -165,6 +165,10 @@ class _Planner:
         left = unconsumed(self._build_args, [*self._program.global_args, *declared])
         if left:
             found.append(f"one or more build-args [{' '.join(left)}] were not consumed")
+        for item in self._stage.instructions:
+            if isinstance(item, typed.Healthcheck) and item.test != ("NONE",):
+                line = item.location.start
+                found.append(f"line {line}: HEALTHCHECK is kept in the image, but this version makes no health checks")
         return found
 
     def _add(self, instruction: typed.Instruction) -> None:

@@ -196,7 +196,9 @@ def merge(config: ContainerConfig, image: RunConfig) -> ContainerConfig:
         user=config.user or image.user or "",
         labels={**(image.labels or {}), **config.labels},
         binds=config.binds + image_volumes,
-        volumes=tuple(sorted({*config.volumes, *(image.volumes or ())})),
+        volumes=tuple(
+            sorted({*config.volumes, *(image.volumes or ()), *(each.target for each in config.binds if each.anonymous)})
+        ),
         exposed=tuple(sorted({*config.exposed, *(image.exposed_ports or ())})),
         stop_signal=config.stop_signal or image.stop_signal or "",
         healthcheck=config.healthcheck if config.healthcheck is not None else image.to_json().get("Healthcheck"),

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.containers import accounts, capabilities, names, quantities, signals, sources, stubs
+from engine.containers import accounts, capabilities, names, quantities, security, signals, sources, stubs
 from engine.containers.config import ContainerConfig, merge
 from engine.containers.mounts import Mount
 from engine.containers.record import LOCK, Places, Record
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 OPERATION = "container.create"
 NAME_ATTEMPTS = 8
+LEAST_NANO_CPUS = 10_000_000
 MODES = ("", "default", "bridge", "host", "none")
 
 
@@ -61,6 +63,8 @@ class Creation:
                 self._close_entry(id)
                 engine.locks.forget(LOCK, id)
                 raise
+        for words in _without_effect(record.config):
+            engine.containers.warn(record.name, words)
         return replace(record, status="created")
 
     def _check(self, config: ContainerConfig) -> ContainerConfig:
@@ -73,7 +77,14 @@ class Creation:
             raise InvalidInput(
                 "Minimum memory limit allowed is 6MB", remedy="give --memory 6m or more, or leave it out"
             )
+        processors = len(os.sched_getaffinity(0))
+        if config.nano_cpus and not LEAST_NANO_CPUS <= config.nano_cpus <= processors * 1_000_000_000:
+            raise InvalidInput(
+                f"range of CPUs is from 0.01 to {processors}.00, as there are only {processors} CPUs available",
+                remedy="give --cpus what this host has, or leave it out for no limit",
+            )
         capabilities.resolve(config.cap_add, config.cap_drop)
+        security.parse(config.security_opt)
         if config.stop_signal:
             signals.parse(config.stop_signal)
         mode = config.network_mode
@@ -162,6 +173,14 @@ class Creation:
         shutil.rmtree(directory, ignore_errors=True)
         engine.containers.records.delete(id)
         sources.drop_volumes(engine, intent["volumes"])
+
+
+def _without_effect(config: ContainerConfig) -> Iterator[str]:
+    """What was asked for, or is in the image, and will do nothing."""
+    if config.network_mode == "host" and config.ports:
+        yield "Published ports are discarded when using host network mode"
+    if config.healthcheck and list(config.healthcheck.get("Test") or ("NONE",)) != ["NONE"]:
+        yield "its HEALTHCHECK is not run: this version makes no health checks"
 
 
 def _with_volume_names(config: ContainerConfig) -> ContainerConfig:

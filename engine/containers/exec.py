@@ -24,7 +24,7 @@ from engine.containers import accounts, capabilities, executables, runtime, surr
 from engine.containers.config import merge_environment
 from engine.containers.record import Places, Record
 from engine.containers.terminal import Streams
-from engine.errors import Conflict, EngineError, HostError, InvalidInput
+from engine.errors import CommandNotExecutable, Conflict, EngineError, HostError, InvalidInput
 from engine.values import dataclass
 
 if TYPE_CHECKING:
@@ -83,7 +83,10 @@ def run(engine: Engine, record: Record, config: ExecConfig) -> ExecResult:
     description = places.bundle / f"exec-{token}.json"
     log = places.bundle / f"exec-{token}.log"
     try:
-        document = process(record, places, config)
+        try:
+            document = process(record, places, config)
+        except EngineError as error:
+            raise _cannot_execute(error) from None
         description.write_text(json.dumps(document))
         command = [
             str(engine.containers.runtime.path),
@@ -313,7 +316,14 @@ def _raise_runtime_error(record: Record, config: ExecConfig, code: int, log: Pat
     if not words.strip():
         return
     found: EngineError | None = runtime.command_error(words, config.command)
-    raise found or HostError(f"executing in container {record.name}", runtime.clean(words))
+    raise found or _cannot_execute(HostError(f"executing in container {record.name}", runtime.clean(words)))
+
+
+def _cannot_execute(error: EngineError) -> EngineError:
+    """As docker: whatever keeps the command from being started is 126, unless the command is not there (127)."""
+    if error.exit_code == 1:
+        error.exit_code = CommandNotExecutable.exit_code
+    return error
 
 
 def _code(returncode: int) -> int:

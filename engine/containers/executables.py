@@ -16,10 +16,11 @@ from engine.host import rooted
 
 
 def check(root: Path, command: str, environment: Sequence[str], working_dir: str) -> None:
-    """CommandNotFound or CommandNotExecutable in docker's words; nothing when it looks executable."""
+    """CommandNotFound or CommandNotExecutable (a missing ``working_dir`` too) in docker's words, else nothing."""
     prefix = f'unable to start container process: exec: "{command}"'
     directory = os.open(root, os.O_PATH | os.O_DIRECTORY)
     try:
+        _check_directory(directory, working_dir)
         if "/" in command:
             path = command if command.startswith("/") else f"{working_dir}/{command}"
             status = _status(directory, path)
@@ -42,6 +43,16 @@ def check(root: Path, command: str, environment: Sequence[str], working_dir: str
     raise CommandNotFound(
         f"{prefix}: executable file not found in $PATH", remedy="check the command's spelling and the container's PATH"
     )
+
+
+def _check_directory(root: int, working_dir: str) -> None:
+    status = _status(root, working_dir)
+    if status is None or not stat.S_ISDIR(status.st_mode):
+        why = "no such file or directory" if status is None else "not a directory"
+        raise CommandNotExecutable(
+            f'unable to start container process: chdir to cwd ("{working_dir}") failed: {why}',
+            remedy="name a directory that is there inside the container",
+        )
 
 
 def _status(root: int, path: str) -> os.stat_result | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,7 +116,7 @@ def _summaries(engine: Engine, records: list[Record]) -> list[tuple[Record, Cont
                     name=record.name,
                     image=config.image,
                     image_id=record.image,
-                    command=" ".join(config.arguments),
+                    command=command_text(config.arguments),
                     created=record.created,
                     status=status_text(record, now),
                     state=record.status,
@@ -134,6 +134,12 @@ def _summaries(engine: Engine, records: list[Record]) -> list[tuple[Record, Cont
             )
         )
     return found
+
+
+def command_text(arguments: Sequence[str]) -> str:
+    """The COMMAND column before it is cut: docker puts arguments with spaces, but not the program, in quotes."""
+    program, *rest = arguments
+    return " ".join([program, *(f"'{word}'" if " " in word else word for word in rest)])
 
 
 def _names(directory: Path) -> list[str]:

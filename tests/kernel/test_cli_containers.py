@@ -37,6 +37,23 @@ def test_run_d_prints_the_id_and_ps_shows_the_container(cli: Command) -> None:
     assert " Exited (137) " in cli("ps", "-a", check=0).stdout
 
 
+def test_ps_quotes_a_command_as_docker(cli: Command) -> None:
+    cli("create", "busybox", "sh", "-c", 'echo "a  b"; true', check=0)
+    shown = cli("ps", "-a", "--no-trunc", "--format", "{{.Command}}", check=0).stdout
+    assert shown == '"sh -c \'echo \\"a  b\\"; true\'"\n'
+
+
+def test_what_has_no_effect_is_said(cli: Command, tmp_path: Path) -> None:
+    host = cli("create", "--network", "host", "-p", "80:80", "busybox", check=0)
+    assert "Published ports are discarded when using host network mode" in host.stderr
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nHEALTHCHECK CMD true\n")
+    assert "HEALTHCHECK is kept in the image" in cli("build", "-t", "checked", tmp_path, check=0).stderr
+    assert "HEALTHCHECK is not run" in cli("create", "checked", check=0).stderr
+    (tmp_path / "Dockerfile").write_text("FROM checked\nHEALTHCHECK NONE\n")
+    assert "HEALTHCHECK is" not in cli("build", "-t", "unchecked", tmp_path, check=0).stderr
+    assert cli("create", "unchecked", check=0).stderr == ""
+
+
 def test_filters_of_ps(cli: Command) -> None:
     cli("create", "--name", "made", "-l", "tier=db", "busybox", check=0)
     cli("run", "--name", "ended", "busybox", "sh", "-c", "exit 3", check=3)
@@ -156,6 +173,10 @@ def test_exec(cli: Command) -> None:
     cli("exec", "web", "sh", "-c", "exit 9", check=9)
     cli("exec", "web", "nosuch", check=127)
     cli("exec", "web", "/etc", check=126)
+    for flags in (["-w", "/none"], ["-w", "none"], ["-w", "/etc/passwd"], ["-u", "nobodyhere"]):
+        assert flags[1] in cli("exec", *flags, "web", "true", check=126).stderr
+    missing = cli("exec", "-w", "/none", "web", "true", check=126).stderr
+    assert missing.count("chdir to cwd") == 1 and "no such file or directory" in missing
     cli("pause", "web", check=0)
     assert "is paused, unpause the container before exec" in cli("exec", "web", "true", check=1).stderr
     cli("unpause", "web", check=0)
@@ -253,7 +274,9 @@ def test_dry_run_prints_the_plan_and_does_nothing(cli: Command) -> None:
 
 
 def test_inspect_takes_any_kind_and_templates(cli: Command) -> None:
-    cli("run", "-d", "--name", "web", "-p", "8080:80", "-l", "a.b=c", "busybox", "sleep", "100", check=0)
+    flags = ("-p", "8080:80", "-l", "a.b=c", "-v", "/anonymous", "-v", "named:/named")
+    cli("run", "-d", "--name", "web", *flags, "busybox", "sleep", "100", check=0)
+    assert cli("inspect", "-f", "{{json .Config.Volumes}}", "web", check=0).stdout == '{"/anonymous":{}}\n'
     form = '{{.Name}} {{index .Config.Labels "a.b"}} {{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}'
     assert cli("inspect", "-f", form, "web", check=0).stdout == "/web c 8080\n"
     assert json.loads(cli("inspect", "web", check=0).stdout)[0]["State"]["Status"] == "running"

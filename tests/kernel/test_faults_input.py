@@ -30,7 +30,7 @@ def refused(cli: Command, config: Config, scene: Scene, arguments: list[str], co
     ("arguments", "words"),
     [
         (["run", "nosuchimage", "true"], ["nosuchimage"]),
-        (["create", "Bad/Name"], ["must be lowercase", "bad/name"]),
+        (["run", "Bad/Name"], ["must be lowercase", "bad/name"]),
         (["run", "--name", "bad name", "busybox"], ["bad name"]),
         (["run", "-p", "99999:80", "busybox"], ["99999"]),
         (["run", "-p", "a:b", "busybox"], ["a:b"]),
@@ -41,6 +41,7 @@ def refused(cli: Command, config: Config, scene: Scene, arguments: list[str], co
         (["run", "--memory", "plenty", "busybox"], ["plenty"]),
         (["run", "--memory", "1m", "busybox"], ["6MB"]),
         (["run", "--cpus", "-1", "busybox"], ["-1"]),
+        (["run", "--cpus", "9999", "busybox"], ["range of CPUs is from 0.01 to"]),
         (["run", "--restart", "sometimes", "busybox"], ["sometimes"]),
         (["run", "--restart", "always", "--rm", "busybox"], ["--restart", "--rm"]),
         (["run", "--cap-add", "FLY", "busybox"], ["FLY"]),
@@ -79,6 +80,7 @@ def test_a_taken_name(cli: Command, config: Config) -> None:
         cli, config, before, ["run", "--name", "web", "busybox", "true"], 125, "already in use", "/web", first
     )
     assert "remove" in said or "rename" in said
+    refused(cli, config, before, ["create", "--name", "web", "busybox"], 1, "already in use", "/web")
 
 
 def test_a_port_that_another_program_has(cli: Command, config: Config, scene: Scene) -> None:

@@ -62,13 +62,10 @@ def _removed_on_failure(container: Container, *, remove: bool) -> Iterator[None]
 
 
 def create(command: Command, session: Session) -> int:
-    """Create a container and print its id."""
-    try:
-        if command.on("dry-run"):
-            return _print_plan(command, session)
-        session.line(_create(command, session).id)
-    except EngineError as error:
-        raise _refused(error) from error
+    """Create a container and print its id; what the engine refuses is an ordinary failure here, as docker's."""
+    if command.on("dry-run"):
+        return _print_plan(command, session)
+    session.line(_create(command, session).id)
     return 0
 
 
