@@ -276,7 +276,7 @@ class Console(App[int], inherit_bindings=False):
         if isinstance(error, Cancelled):
             self.tell("warn", f"{title}: cancelled", command)
             return
-        words = str(error) or type(error).__name__
+        words = self._named(str(error)) or type(error).__name__
         detail = getattr(error, "remedy", "")
         if not isinstance(error, EngineError):
             import traceback
@@ -286,9 +286,18 @@ class Console(App[int], inherit_bindings=False):
         self.tell("error", f"{title}: {words}", command, detail)
         remedy = getattr(error, "remedy", "")
         self.clear_notifications()
+        if getattr(self.screen, "tells", "") == title:
+            return  # the screen in front says it in full
         self.notify(
             plain(words + (f"\n{remedy}" if remedy else "")), title=title, severity="error", markup=False, timeout=6
         )
+
+    def _named(self, words: str) -> str:
+        """An error with containers called by name, not by 64 digits that push the cause off the line."""
+        import re
+
+        names = {row.id: row.name for row in self.feed.snapshot.containers}
+        return re.sub(r"\b[0-9a-f]{64}\b", lambda found: names.get(found[0], found[0][:12]), words)
 
     # painting
 

@@ -69,6 +69,6 @@ def arrange(width: int, height: int, view: str, last_list: str = "containers", *
         idle_height=idle,
         detail=view != "system",
         view=True,
-        view_width=max(60, width * 60 // 200),
+        view_width=max(60, width * 76 // 200),
         system=view == "system",
     )

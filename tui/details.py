@@ -59,8 +59,11 @@ def load(engine: Callable[[], Engine], kind: str, item: Item, tab: str) -> list[
         return rule(item.value)
     if kind == "containers":
         attrs = engine().containers.get(item.key).attrs
-        reader = {"config": configuration, "mounts": mounts, "network": network}.get(tab, structure)
-        return reader(attrs)
+        if tab == "config":
+            return configuration(attrs, network=item.value.network)
+        if tab == "network":
+            return network(attrs, item.value.network)
+        return mounts(attrs) if tab == "mounts" else structure(attrs)
     if kind == "images":
         if tab == "layers":
             return layers(engine().images.history(item.key))
@@ -107,8 +110,11 @@ def _words(value: Any) -> str:
     return " ".join(str(part) for part in value) if isinstance(value, Sequence) else str(value or "")
 
 
-def configuration(attrs: Mapping[str, Any]) -> list[TextLine]:
-    """What a container or an image runs, how, and with which environment."""
+def configuration(attrs: Mapping[str, Any], *, network: str = "") -> list[TextLine]:
+    """What a container or an image runs, how, and with which environment.
+
+    ``network`` is the mode with a joined container's name; docker's JSON has its id.
+    """
     config = attrs.get("Config") or {}
     host = attrs.get("HostConfig") or {}
     state = attrs.get("State") or {}
@@ -137,7 +143,7 @@ def configuration(attrs: Mapping[str, Any]) -> list[TextLine]:
         ]
         rows += [
             ("hostname", _words(config.get("Hostname"))),
-            ("network", _words(host.get("NetworkMode"))),
+            ("network", network or _words(host.get("NetworkMode"))),
             ("restart", _words(policy.get("Name")) or "no"),
             ("limits", "  ".join(limit for limit in limits if limit) or "none"),
             ("privileged", "yes" if host.get("Privileged") else "no"),
@@ -174,8 +180,8 @@ def mounts(attrs: Mapping[str, Any]) -> list[TextLine]:
     return lines or [TextLine("nothing is mounted into it", "faint")]
 
 
-def network(attrs: Mapping[str, Any]) -> list[TextLine]:
-    """Endpoints and published ports."""
+def network(attrs: Mapping[str, Any], mode: str = "") -> list[TextLine]:
+    """Endpoints and published ports, or whose network it is where it has none of its own."""
     settings = attrs.get("NetworkSettings") or {}
     lines: list[TextLine] = []
     for title, endpoint in (settings.get("Networks") or {}).items():
@@ -198,7 +204,10 @@ def network(attrs: Mapping[str, Any]) -> list[TextLine]:
             lines.append(TextLine(f"  {binding.get('HostIp') or '0.0.0.0'}:{binding.get('HostPort', '')} to {inside}"))
         if not bindings:
             lines.append(TextLine(f"  {inside} is exposed, not published", "faint"))
-    return lines or [TextLine("no network settings", "faint")]
+    kind, _, owner = mode.partition(":")
+    elsewhere = {"container": f"shares the network of {owner}", "host": "on the host's own network",
+                 "none": "without a network"}  # fmt: skip
+    return lines or [TextLine(elsewhere.get(kind, "no network settings"), "faint")]
 
 
 def layers(rows: Iterable[Any]) -> list[TextLine]:

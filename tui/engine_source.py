@@ -272,15 +272,12 @@ def chain_rows(chain: ObservedChain) -> list[feed.RuleRow]:
 def port_row(port: Port) -> feed.PortRow:
     """One port of a bridge."""
     state = port.state if port.state != "up" or not port.inner_state else port.inner_state
-    container = line(port.container)
-    if port.joined:
-        container += f" +{len(port.joined)}"
     return feed.PortRow(
         line(port.name),
         port.index,
         state,
         port.mtu,
-        container,
+        line(port.container),
         port.container_id,
         port.container_status,
         _first_ipv4(port.addresses),
@@ -293,6 +290,7 @@ def port_row(port: Port) -> feed.PortRow:
         _rounded(port.traffic.received_rate),
         _rounded(port.traffic.sent_rate),
         port.traffic.dropped,
+        tuple(line(name) for name in port.joined),
     )
 
 

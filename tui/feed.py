@@ -125,7 +125,10 @@ class Published:
 
 @dataclass(frozen=True)
 class PortRow:
-    """One port of a bridge: the host end of a veth pair, and what is at its other end. Rates in bytes a second."""
+    """One port of a bridge: the host end of a veth pair, and what is at its other end. Rates in bytes a second.
+
+    ``joined`` are the names of the containers that share the network of ``container``.
+    """
 
     name: str
     index: int = 0
@@ -139,6 +142,7 @@ class PortRow:
     received: float = 0.0
     sent: float = 0.0
     dropped: int = 0
+    joined: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tui.cells import width_of
 from tui.journal import Entry
 from tui.widgets.rows import Cell
 
@@ -36,7 +37,7 @@ def status(console: Console) -> tuple[list[Cell], list[Cell]]:
     if console.jobs:
         right.append(Cell(f"{len(console.jobs)} job{'s' * (len(console.jobs) > 1)}   ", "accent"))
     if console.link_rate:
-        right.append(Cell(f"{console.link_rate} KB/s   ", "faint"))
+        right.append(Cell(f"terminal {console.link_rate} KB/s   ", "faint"))
     right.append(Cell(f"{console.keymap.first('find.help')} help ", "faint"))
     return cells, right
 
@@ -59,16 +60,30 @@ def journal(console: Console) -> tuple[list[Cell], list[Cell]]:
     entry = console.journal.last
     if entry is None:
         return [Cell(" ", "dim")], []
-    return entry_cells(entry, console.glyphs), []
+    return entry_cells(entry, console.glyphs, console.size.width), []
 
 
-def entry_cells(entry: Entry, glyphs: Glyphs) -> list[Cell]:
-    """One journal entry as cells."""
+def entry_cells(entry: Entry, glyphs: Glyphs, width: int) -> list[Cell]:
+    """One journal entry as cells, an error so that its cause can be read in ``width`` cells."""
     glyph = {"done": glyphs.good, "error": glyphs.bad, "warn": glyphs.warn}.get(entry.level, glyphs.separator)
     cells = [Cell(f" {glyph} ", _LEVEL_TONES.get(entry.level, "text"))]
-    cells.append(Cell(entry.text, "bad" if entry.level == "error" else "text"))
-    if entry.detail and entry.level == "error" and "\n" not in entry.detail:
+    error = entry.level == "error"
+    text = shortened(entry.text, width - 3, glyphs.ellipsis) if error else entry.text
+    cells.append(Cell(text, "bad" if error else "text"))
+    if entry.detail and error and "\n" not in entry.detail:
         cells.append(Cell(f"; {entry.detail}", "dim"))
     if entry.command:
         cells.append(Cell(f"   {entry.command}", "faint"))
     return cells
+
+
+def shortened(text: str, room: int, ellipsis: str) -> str:
+    """``what: where: why`` in ``room`` cells: what was done and the cause stay, the clauses between give way."""
+    first, *rest = text.split(": ")
+    if width_of(text) <= room or len(rest) < 2:
+        return text
+    for dropped in range(1, len(rest)):
+        shorter = ": ".join((first, ellipsis, *rest[dropped:]))
+        if width_of(shorter) <= room or dropped == len(rest) - 1:
+            return shorter
+    return text

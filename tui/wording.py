@@ -93,7 +93,8 @@ def status(row: ContainerRow, now: float, width: int) -> str:
         up = age(now - row.started) if row.started else ""
         forms = [f"Up {up} ({row.health})" if row.health else "", f"Up {up}", "Up"]
     elif row.state == "paused":
-        forms = [f"Paused {age(now - row.started)}" if row.started else "", "Paused"]
+        # The age is that of its start, as docker's is: since when it is paused nobody writes down.
+        forms = [f"Up {age(now - row.started)} (Paused)" if row.started else "", "Paused"]
     elif row.state in ("exited", "dead"):
         word = "Exit" if row.state == "exited" else "Dead"
         ago = age(now - row.finished) if row.finished else ""

@@ -24,7 +24,7 @@ def test_middle_terminal_stacks_the_lists_beside_the_detail() -> None:
 
 def test_large_terminal_always_shows_the_network() -> None:
     plan = arrange(200, 50, "containers")
-    assert (plan.lists_width, plan.view_width) == (56, 60)
+    assert (plan.lists_width, plan.view_width) == (56, 76)
     assert plan.detail and plan.view and plan.lists == LISTS
 
 

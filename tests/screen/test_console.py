@@ -310,3 +310,61 @@ def test_starting_imports_nothing_of_the_network_libraries() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+async def test_an_error_keeps_its_cause_and_calls_containers_by_name() -> None:
+    app = console()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        web = app.feed.snapshot.containers[0]
+        app.fail(f"pausing {web.name}", Conflict(f"Container {web.id} is not running"))
+        await pilot.pause(0.1)
+        assert f"Container {web.name} is not running" in lines_of(app)[22]
+        where = f"driver failed programming external connectivity on endpoint job ({'ab' * 32})"
+        app.fail("running busybox", Conflict(f"{where}: Bind for 0.0.0.0:17000 failed: port is already allocated"))
+        await pilot.pause(0.1)
+        row = lines_of(app)[22]
+        assert "running busybox" in row and "port is already allocated" in row
+        assert app.journal.last is not None and "external connectivity" in app.journal.last.text, "J has it all"
+
+
+async def test_a_form_opens_in_its_first_field_and_typing_replaces_what_stands_there() -> None:
+    app = console()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        await pilot.press("C", *"new:1")
+        await pilot.pause(0.2)
+        assert isinstance(app.screen, FormScreen)
+        assert app.screen.values["name"] == "new:1" and app.screen.values["message"] == ""
+
+
+async def test_run_prefills_the_name_of_an_image_that_was_run_by_id() -> None:
+    from engine.values import replace
+    from tests.screen.recorded import IMAGES, THREE
+
+    app = console(Recording(containers=(replace(THREE[0], image=IMAGES[0].id),)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.5)
+        await pilot.press("R")
+        await pilot.pause(0.2)
+        assert isinstance(app.screen, FormScreen)
+        assert app.screen.values["image"] == "pilothouse-demo:latest"
+
+
+async def test_from_a_port_shared_by_several_to_its_own_container() -> None:
+    from engine.values import replace
+    from tests.screen.recorded import TOPOLOGY
+
+    bridge = TOPOLOGY.bridges[0]
+    port = replace(bridge.ports[0], joined=("sidecar",))
+    topology = replace(TOPOLOGY, bridges=(replace(bridge, ports=(port,)),))
+    app = console(Recording(topology=topology))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        await pilot.press("6")
+        await pilot.pause(0.2)
+        assert "web +1" in "\n".join(lines_of(app))
+        await pilot.press("v")
+        await pilot.pause(0.2)
+        current = app.main.pane.current
+        assert app.main.view == "containers" and current is not None and current.value.name == "web"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,15 +30,25 @@ def lines_of(app: Console) -> list[str]:
 async def screen_text(app: Console, size: tuple[int, int], *keys: str) -> list[str]:
     """The screen after ``keys``, once it is at rest."""
     async with app.run_test(size=size) as pilot:
-        for _ in range(50):
+        for _ in range(1500):
             await pilot.pause(0.02)
             if len(app.feed.snapshot.seen) == 7:
                 break
-        await pilot.pause(0.3)
+        await at_rest(app, pilot)
         for key in keys:
             await pilot.press(key)
-        await pilot.pause(0.3)
-        return lines_of(app)
+        return await at_rest(app, pilot)
+
+
+async def at_rest(app: Console, pilot: Any) -> list[str]:
+    """The screen once it has been the same for four looks; a loaded machine paints late."""
+    seen: list[list[str]] = []
+    for _ in range(200):
+        await pilot.pause(0.1)
+        seen.append(lines_of(app))
+        if len(seen) >= 4 and all(each == seen[-1] for each in seen[-4:]):
+            break
+    return seen[-1]
 
 
 def compare(name: str, lines: list[str]) -> None:

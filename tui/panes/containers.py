@@ -84,7 +84,10 @@ class ContainersPane(Pane):
     def summary(self, snapshot: Snapshot) -> list[Cell]:
         running = sum(1 for row in snapshot.containers if row.state == "running")
         cells = [Cell(f"{running} up", "ok" if running else "dim")]
-        stopped = len(snapshot.containers) - running
+        paused = sum(1 for row in snapshot.containers if row.state == "paused")
+        stopped = len(snapshot.containers) - running - paused
+        if paused:
+            cells.append(Cell(f"  {paused} paused", "warn"))
         if stopped:
             cells.append(Cell(f"  {stopped} not", "dim"))
         return cells if snapshot.containers else []

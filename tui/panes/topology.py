@@ -29,7 +29,7 @@ class TopologyPane(Pane):
                 Column("rail", "PUBLISHED", 18, flex=2, limit=29),
                 Column("bridge", "BRIDGE", 16, flex=1, limit=24),
                 Column("port", "PORT", 20),
-                Column("container", "CONTAINER", 10, flex=3, limit=28),
+                Column("container", "CONTAINER", 10, flex=6, limit=28),
                 Column("address", "ADDRESS", 14, rank=1),
                 Column("inside", "INSIDE", 9, rank=4),
                 Column("received", "RX/S", 5, rank=2, align="right"),
@@ -88,7 +88,8 @@ class TopologyPane(Pane):
 
 def _words(bridge: BridgeRow, port: PortRow) -> str:
     published = " ".join(each.outside for each in port.published)
-    return f"{bridge.name} {port.name} {port.container} {port.address} {port.state} {published}".lower()
+    names = " ".join((port.container, *port.joined))
+    return f"{bridge.name} {port.name} {names} {port.address} {port.state} {published}".lower()
 
 
 def _state(port: PortRow, glyphs: Glyphs) -> Cell:
@@ -98,7 +99,8 @@ def _state(port: PortRow, glyphs: Glyphs) -> Cell:
 def _name(port: PortRow) -> Cell:
     if not port.container:
         return Cell("(not ours)", "faint")
-    return Cell(port.container, "warn" if port.container_state == "paused" else "text")
+    sharing = f" +{len(port.joined)}" if port.joined else ""
+    return Cell(port.container + sharing, "warn" if port.container_state == "paused" else "text")
 
 
 def _published(published: Sequence[Published], glyphs: Glyphs) -> str:

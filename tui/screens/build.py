@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from textual.app import ComposeResult
 
 from engine.values import dataclass
+from tui.actions import CHAINS, Scope
 from tui.sanitize import plain
 from tui.screens.text import TextScreen
 from tui.widgets.listing import Listing
@@ -53,7 +54,7 @@ class BuildScreen(TextScreen):
         self.steps_list = Listing(id="steps")
         self.steps_list.can_focus = False
         self.steps_list.set_columns((
-            Column("state", "", 8), Column("step", "", 7, align="right"), Column("text", "", 20, flex=1),
+            Column("state", "", 9), Column("step", "", 7, align="right"), Column("text", "", 20, flex=1),
             Column("time", "", 7, align="right"),
         ))  # fmt: skip
         self._waiting: deque[Any] = deque(maxlen=5_000)
@@ -70,6 +71,16 @@ class BuildScreen(TextScreen):
         super().on_mount()
         self.text.empty = (Cell("waiting for the first step", "faint"),)
         self.set_interval(0.5, self._tick)
+
+    @property
+    def tells(self) -> str:
+        """The job whose failure is told here: no toast may hide its words."""
+        return self.job.title if self.job is not None else ""
+
+    @property
+    def chain(self) -> tuple[Scope, ...]:
+        """While it builds the build's own keys; then those of any text, for there is nothing left to cancel."""
+        return CHAINS["text" if self.outcome else self.CHAIN]
 
     # events, from the build's thread
 
@@ -101,10 +112,8 @@ class BuildScreen(TextScreen):
                 self._close_running()
             elif event.kind == "warning":
                 lines += [TextLine(line, "warn") for line in text.splitlines()]
-            elif event.kind == "error":
-                if event.step in self.steps:
-                    self.steps[event.step].state = "failed"
-                lines += [TextLine(line, "bad") for line in text.splitlines()]
+            elif event.kind == "error" and event.step in self.steps:
+                self.steps[event.step].state = "failed"  # its words come with the end of the build
         self.text.append(lines)
         self.paint_steps()
         self.paint_head()
@@ -130,6 +139,7 @@ class BuildScreen(TextScreen):
         self.notes = (Cell(outcome, "ok" if good else "bad"),)
         self.paint_steps()
         self.paint_head()
+        self.paint_hints()
 
     # painting
 

@@ -86,6 +86,7 @@ class ConfirmScreen(ModalScreen[bool], inherit_bindings=False):
             yield self.question
 
     def on_mount(self) -> None:
+        self.app.clear_notifications()  # a toast would cover the answers
         self.question._bindings = self.app.keymap.bindings(*CHAINS["dialog"])
         self.question.focus()
 

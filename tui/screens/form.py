@@ -91,7 +91,7 @@ class FormScreen(ModalScreen[dict[str, str]], inherit_bindings=False):
 
     CSS = """
     FormScreen { align: center middle; background: $background 60%; }
-    #form { width: 84; max-width: 96%; height: auto; max-height: 100%; background: $surface; padding: 1 2 0 2; }
+    #form { width: 84; max-width: 100%; height: auto; max-height: 100%; background: $surface; padding: 1 2 0 2; }
     #form .title { color: $foreground; text-style: bold; height: 2; }
     #form Horizontal { height: 1; }
     #form .label { width: 14; color: $foreground 70%; }
@@ -124,7 +124,7 @@ class FormScreen(ModalScreen[dict[str, str]], inherit_bindings=False):
                 with Horizontal():
                     label = Static(field.label, classes="label", markup=False)
                     entry = FormInput(
-                        value=field.value, placeholder=field.placeholder, compact=True, select_on_focus=False
+                        value=field.value, placeholder=field.placeholder, compact=True, select_on_focus=True
                     )
                     self.labels[field.id], self.inputs[field.id] = label, entry
                     yield label
@@ -133,8 +133,10 @@ class FormScreen(ModalScreen[dict[str, str]], inherit_bindings=False):
             yield self.hints
 
     def on_mount(self) -> None:
-        empty = next((field.id for field in self.fields if not field.value), self.fields[0].id)
-        self.set_focus(self.inputs[empty])
+        self.app.clear_notifications()  # a toast would cover the answers
+        # Always the first field, even a prefilled one: what is typed blindly must not land in another. The prefilled
+        # text is selected, so typing replaces it.
+        self.set_focus(self.inputs[self.fields[0].id])
         self.app.release_keys()
         self.review()
         self.call_after_refresh(lambda: self.hints.hints(self.app.hint_pairs(CHAINS["form"])))

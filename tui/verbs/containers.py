@@ -43,8 +43,12 @@ def _each(
     *,
     rows: Sequence[ContainerRow] | None = None,
     warning: str = "",
+    already: tuple[str, ...] = (),
 ) -> None:
-    """Do one verb to every target, after the confirmation the table asks for; each failure is told on its own."""
+    """Do one verb to every target, after the confirmation the table asks for; each failure is told on its own.
+
+    Containers in one of the states ``already`` are left alone, and the journal does not claim that they were touched.
+    """
     chosen = list(_targets(console) if rows is None else rows)
     if not chosen:
         return
@@ -57,6 +61,7 @@ def _each(
         failures: list[tuple[str, Exception]] = []
         waiting = deque(chosen)
         ended: list[str] = []
+        idle: list[tuple[str, str]] = []
 
         def take() -> None:
             while waiting and not job.cancel.is_set():
@@ -65,7 +70,11 @@ def _each(
                 except IndexError:  # another thread took the last one
                     return
                 try:
-                    act(engine.containers.get(row.id))
+                    container = engine.containers.get(row.id)
+                    if (state := container.status) in already:
+                        idle.append((row.name, state))
+                    else:
+                        act(container)
                 except Exception as error:
                     failures.append((row.name, error))
                 ended.append(row.name)
@@ -87,6 +96,12 @@ def _each(
             from engine.errors import EngineError
 
             raise EngineError(f"{len(failures)} of {len(chosen)} failed; {name}: {first}{more}")
+        if idle and len(chosen) == 1:
+            return f"nothing to do: {chosen[0].name} is {idle[0][1]}"
+        if idle:
+            return (
+                f"{done} {len(chosen) - len(idle)} containers; nothing to do for {', '.join(name for name, _ in idle)}"
+            )
         return f"{done} {what}"
 
     def go() -> None:
@@ -97,11 +112,13 @@ def _each(
 
 
 def start(console: Console) -> None:
-    _each(console, "container.start", "starting", "started", ["start"], lambda container: container.start())
+    _each(console, "container.start", "starting", "started", ["start"], lambda container: container.start(),
+          already=("running",))  # fmt: skip
 
 
 def stop(console: Console) -> None:
-    _each(console, "container.stop", "stopping", "stopped", ["stop"], lambda container: container.stop())
+    _each(console, "container.stop", "stopping", "stopped", ["stop"], lambda container: container.stop(),
+          already=("created", "exited", "dead"))  # fmt: skip
 
 
 def restart(console: Console) -> None:
@@ -263,6 +280,15 @@ def _split(text: str) -> list[str]:
         return [text]
 
 
+def _image_name(console: Console, image: str) -> str:
+    """A container's image as one would type it: a name of it where the container was run by id."""
+    bare = image.removeprefix("sha256:")
+    if len(bare) < 12 or bare.strip("0123456789abcdef"):
+        return image
+    rows = [row for row in console.feed.snapshot.images if row.id.removeprefix("sha256:").startswith(bare)]
+    return rows[0].names[0] if len(rows) == 1 and rows[0].names else bare[:12]
+
+
 def run(console: Console) -> None:
     """A new container, from a small form checked by the engine's own parsers."""
     from engine.containers.mounts import parse_volume
@@ -279,7 +305,7 @@ def run(console: Console) -> None:
     if isinstance(current, ImageRow):
         image = current.names[0] if current.names else current.id.removeprefix("sha256:")[:12]
     elif isinstance(current, ContainerRow):
-        image = current.image
+        image = _image_name(console, current.image)
     fields = [
         Field("image", "image", "busybox", image, parse, required=True),
         Field("name", "name", "made up if empty", "", validate),

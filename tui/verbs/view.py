@@ -215,7 +215,7 @@ def inspect_rule(console: Console) -> None:
         lines = details.pairs([
             ("bridge", f"{bridge.name}  {bridge.address}"), ("port", f"{port.name}  interface {port.index}"),
             ("state", port.state), ("mtu", str(port.mtu)), ("container", port.container),
-            ("address", port.address), ("published", "  ".join(
+            ("shared with", " ".join(port.joined)), ("address", port.address), ("published", "  ".join(
                 f"{each.outside} to :{each.container_port}" for each in port.published)),
             ("received", f"{port.received:,.0f} bytes/s"), ("sent", f"{port.sent:,.0f} bytes/s"),
             ("dropped", str(port.dropped)),
