@@ -71,6 +71,25 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         assert ended.stdout.strip() in ("0", "141")
 
 
+def test_output_that_cannot_be_written_is_told() -> None:
+    command = f'{sys.executable} -I -S -c "{START}; sys.exit(main())" run --help >/dev/full'
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "pilothouse: writing to stdout: No space left on device\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_as_good_as_dev_null(tmp_path: Path, closed: str) -> None:
+    # What is opened next must not become our stdout: the database would get what we print.
+    code = f"{START}; import os; main(); open({str(tmp_path / 'other')!r}, 'w'); os.write(1, b'print')"
+    code = code.replace("main()", "_fill_closed_streams()").replace("import main", "import _fill_closed_streams")
+    ended = subprocess.run(["bash", "-c", f'{sys.executable} -I -S -c "$0" {closed}', code], check=False, timeout=30)
+    assert ended.returncode == 0
+    assert (tmp_path / "other").read_bytes() == b""
+    shown = f'{sys.executable} -I -S -c "{START}; sys.exit(main())" run --help {closed}'
+    ended = subprocess.run(["bash", "-c", shown], stdout=subprocess.DEVNULL, check=False, timeout=30)
+    assert ended.returncode == 0
+
+
 def test_an_unexpected_error_is_one_line_and_says_how_to_see_more() -> None:
     broken = "import tui.command_line.grammar as grammar; grammar.parse = lambda *_: 1 / 0; sys.exit(main())"
     ended = program("ps", code=broken)

@@ -34,9 +34,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is not None:
         return _main(list(argv))
     gc.set_threshold(COLLECT_AFTER)
+    _fill_closed_streams()
     code = _main(sys.argv[1:])
     _leave(code)
     return code
+
+
+def _fill_closed_streams() -> None:
+    """Join a standard stream that is closed (``>&-``) to /dev/null: else the next file opened would take its place.
+
+    Python has None for such a stream, and open(2) gives the lowest free number, so that the order does the rest.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            setattr(sys, name, open(number, mode, closefd=False))
 
 
 def _leave(code: int) -> None:
@@ -73,6 +85,12 @@ def _main(words: list[str]) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return BROKEN_PIPE
+    except OSError as error:
+        if not _stdout_fails():
+            return _unexpected(error)
+        _silence_stdout()
+        sys.stderr.write(f"pilothouse: writing to stdout: {error.strerror}\n")
+        return 1
     except Exception as error:
         return _unexpected(error)
 
@@ -170,6 +188,15 @@ def _columns() -> int:
         return min(120, os.get_terminal_size(sys.stdout.fileno()).columns)
     except (OSError, ValueError):
         return 80
+
+
+def _stdout_fails() -> bool:
+    """True when what was printed cannot be written, because of a full disk for one."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
 
 
 def _silence_stdout() -> None:
