@@ -111,3 +111,11 @@ def test_ctrl_c_is_quiet() -> None:
 def test_parsing_and_help_load_nothing_of_the_engine() -> None:
     code = "main(['run', '--help']); print(*sorted(m for m in sys.modules if m.startswith('engine')))"
     assert program(code=code).stdout.splitlines()[-1].split() == ["engine", "engine.errors", "engine.values"]
+
+
+def test_the_end_waits_for_a_thread_that_is_not_done() -> None:
+    late = "import threading, time, tui.command_line.grammar as grammar; "
+    late += "work = lambda: (time.sleep(0.2), print('late')); "
+    late += "grammar.parse = lambda *_: threading.Thread(target=work).start() or 1 / 0; sys.exit(main())"
+    ended = program("ps", code=late)
+    assert (ended.returncode, ended.stdout) == (125, "late\n")
