@@ -117,7 +117,6 @@ class Database:
             yield connection
             return
         try:
-            self._reserve.balance()
             connection.execute("BEGIN IMMEDIATE")
         except (OSError, sqlite3.OperationalError) as error:
             raise HostError("starting a state transaction", error, remedy="see whether the disk is full") from error
@@ -128,8 +127,10 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
         try:
+            # As late as can be, because a container may take the room; SQLite gives no second try (it rolls back).
+            self._reserve.balance()
             connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
+        except (OSError, sqlite3.OperationalError) as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise HostError("saving state", error, remedy="see whether the disk of the data root is full") from error

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from engine.config import Config
 from engine.errors import HostError
 from engine.state.database import Database
-from engine.state.reserve import SIZE
+from engine.state.reserve import PIECE, PIECES
+from tests.conftest import Command
+from tests.kernel.fault_scenes import wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.disk(megabytes=12)]
 
@@ -28,6 +31,10 @@ def fill(config: Config) -> None:
                     return
 
 
+def pieces(config: Config) -> list[Path]:
+    return sorted(config.data_root.glob("state.reserve.*"))
+
+
 def volume(name: str) -> tuple[str, tuple[str, ...]]:
     return "INSERT INTO volumes(name, created) VALUES(?, 'now')", (name,)
 
@@ -36,17 +43,17 @@ def test_a_full_disk_still_opens_and_saves(config: Config) -> None:
     first = Database(config.data_root / "state.db")
     first.execute(*volume("before"))
     first.close()
-    assert (config.data_root / "state.reserve").stat().st_blocks * 512 == SIZE
+    assert [piece.stat().st_blocks * 512 for piece in pieces(config)] == [PIECE] * PIECES
     fill(config)
 
     database = Database(config.data_root / "state.db")
     assert database.execute("DELETE FROM volumes") == 1
-    assert not (config.data_root / "state.reserve").exists()
+    assert 0 < len(pieces(config)) < PIECES
     database.close()
 
     (config.data_root / "filler").unlink()
     Database(config.data_root / "state.db").connection()
-    assert (config.data_root / "state.reserve").exists()
+    assert len(pieces(config)) == PIECES
 
 
 def test_a_disk_that_fills_during_work_still_saves_once(config: Config) -> None:
@@ -56,7 +63,9 @@ def test_a_disk_that_fills_during_work_still_saves_once(config: Config) -> None:
 
     for number in range(40):
         database.execute(*volume(f"after-{number}"))
-    assert not (config.data_root / "state.reserve").exists()
+    assert 0 < len(pieces(config)) < PIECES
+    for piece in pieces(config):
+        piece.unlink()
     with open(config.data_root / "filler", "ab") as filler:
         status = os.statvfs(config.data_root)
         filler.write(bytes(status.f_bfree * status.f_frsize))
@@ -65,3 +74,24 @@ def test_a_disk_that_fills_during_work_still_saves_once(config: Config) -> None:
             database.execute(*volume(f"too-much-{number}" + "x" * 4000))
     names = [row["name"] for row in database.all("SELECT name FROM volumes")]
     assert {"before", *(f"after-{number}" for number in range(40))} <= set(names)
+
+
+@pytest.mark.disk(megabytes=24)
+def test_a_container_that_takes_every_byte_that_gets_free_can_be_stopped_and_removed(
+    cli: Command, config: Config
+) -> None:
+    greedy = "echo full; while :; do cat /dev/zero >>/big; done 2>/dev/null"
+    cli("run", "-d", "--name", "web", "busybox", "sh", "-c", greedy, check=0)
+    wait_until(lambda: os.statvfs(config.data_root).f_bfree == 0, "the disk is full")
+    for words in (
+        ["ps"],
+        ["exec", "web", "true"],
+        ["exec", "web", "true"],
+        ["inspect", "web"],
+        ["stop", "-t", "0", "web"],
+    ):
+        cli(*words, check=0)
+    assert "Exited (137)" in cli("ps", "-a", check=0).stdout
+    cli("rm", "web", check=0)
+    assert cli("ps", "-aq", check=0).stdout == ""
+    assert len(pieces(config)) == PIECES
