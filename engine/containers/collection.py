@@ -17,6 +17,7 @@ from engine.containers.lifecycle import Lifecycle
 from engine.containers.record import LOCK, Places, Record, Records
 from engine.containers.removal import Removal
 from engine.containers.runtime import Runtime
+from engine.errors import EngineError
 from engine.host import processes
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ class Containers:
 
     @property
     def runtime_name(self) -> str:
-        """The runtime's name, as ``inspect`` shows it, whether it is installed or not."""
-        return self._engine.config.runtime
+        """The name of the runtime in use, as ``inspect`` shows it; the configured one where none is installed."""
+        try:
+            return self.runtime.path.name
+        except EngineError:
+            return self._engine.config.runtime
 
     @cached_property
     def creation(self) -> Creation:

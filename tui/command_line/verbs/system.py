@@ -112,7 +112,7 @@ def gather(session: Session) -> dict[str, Any]:
         "Volumes": len(engine.volumes.list()),
         "FirewallBackend": backend,
         "CgroupVersion": "2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "1",  # noqa: PTH110
-        "DefaultRuntime": engine.config.runtime,
+        "DefaultRuntime": engine.containers.runtime_name,
         "KernelVersion": platform.release(),
         "OperatingSystem": _system_name(),
         "Architecture": platform.machine(),
