@@ -83,7 +83,11 @@ class Creation:
                 f"range of CPUs is from 0.01 to {processors}.00, as there are only {processors} CPUs available",
                 remedy="give --cpus what this host has, or leave it out for no limit",
             )
-        capabilities.resolve(config.cap_add, config.cap_drop)
+        config = replace(
+            config,
+            cap_add=capabilities.normalise(config.cap_add, "CapAdd"),
+            cap_drop=capabilities.normalise(config.cap_drop, "CapDrop"),
+        )
         security.parse(config.security_opt)
         if config.stop_signal:
             signals.parse(config.stop_signal)

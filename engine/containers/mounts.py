@@ -15,6 +15,12 @@ from engine.values import dataclass, fields
 
 VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
+TMPFS_FORM = "use TARGET[:OPTIONS], for example /run:size=64m,mode=1777"
+_TMPFS_FLAGS = (
+    "defaults ro rw suid nosuid dev nodev exec noexec sync async dirsync mand nomand atime noatime diratime nodiratime "
+    "relatime norelatime strictatime nostrictatime private rprivate shared rshared slave rslave"
+)
+TMPFS_SETTINGS = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
 FORM = "use SOURCE:TARGET[:OPTIONS], for example data:/var/lib/data or /srv/www:/www:ro"
 
 
@@ -85,22 +91,27 @@ def parse_volume(text: str) -> Mount:
 
 
 def parse_tmpfs(text: str) -> Mount:
-    """One ``--tmpfs`` argument: ``TARGET[:OPTION,OPTION]``."""
+    """One ``--tmpfs`` argument: ``TARGET[:OPTION,OPTION]``, with the options docker takes."""
     target, _, words = text.partition(":")
-    return Mount("tmpfs", "", clean_target(target, text), options=tuple(word for word in words.split(",") if word))
+    options = tuple(word for word in words.split(",") if word)
+    for option in options:
+        name, equals, _ = option.partition("=")
+        if name not in TMPFS_SETTINGS if equals else name not in _TMPFS_FLAGS.split():
+            raise InvalidInput(f'invalid tmpfs option ["{option}"]', remedy=TMPFS_FORM)
+    return Mount("tmpfs", "", clean_target(target, text, TMPFS_FORM), options=options)
 
 
-def clean_target(target: str, text: str) -> str:
-    """``target`` normalised; InvalidInput when it is not absolute or is the root itself."""
+def clean_target(target: str, text: str, form: str = FORM) -> str:
+    """``target`` normalised; InvalidInput, with ``form`` as remedy, when it is not absolute or is the root itself."""
     if not target.startswith("/"):
         raise InvalidInput(
             f"invalid volume specification: '{text}': invalid mount config: invalid mount path: '{target}' "
             "mount path must be absolute",
-            remedy=FORM,
+            remedy=form,
         )
     clean = posixpath.normpath("/" + target.lstrip("/"))
     if clean == "/":
-        raise InvalidInput(f"invalid volume specification: '{text}': destination can't be '/'", remedy=FORM)
+        raise InvalidInput(f"invalid volume specification: '{text}': destination can't be '/'", remedy=form)
     return clean
 
 

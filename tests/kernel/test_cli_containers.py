@@ -274,9 +274,10 @@ def test_dry_run_prints_the_plan_and_does_nothing(cli: Command) -> None:
 
 
 def test_inspect_takes_any_kind_and_templates(cli: Command) -> None:
-    flags = ("-p", "8080:80", "-l", "a.b=c", "-v", "/anonymous", "-v", "named:/named")
+    flags = ("-p", "8080:80", "-l", "a.b=c", "--cap-add", "net_admin", "-v", "/anonymous", "-v", "named:/named")
     cli("run", "-d", "--name", "web", *flags, "busybox", "sleep", "100", check=0)
     assert cli("inspect", "-f", "{{json .Config.Volumes}}", "web", check=0).stdout == '{"/anonymous":{}}\n'
+    assert cli("inspect", "-f", "{{.HostConfig.CapAdd}}", "web", check=0).stdout == "[CAP_NET_ADMIN]\n"
     form = '{{.Name}} {{index .Config.Labels "a.b"}} {{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}'
     assert cli("inspect", "-f", form, "web", check=0).stdout == "/web c 8080\n"
     assert json.loads(cli("inspect", "web", check=0).stdout)[0]["State"]["Status"] == "running"

@@ -38,6 +38,7 @@ def refused(cli: Command, config: Config, scene: Scene, arguments: list[str], co
         (["run", "-v", "relative/path:/x", "busybox"], ["relative/path"]),
         (["run", "-v", "/a:/b:wrong", "busybox"], ["wrong"]),
         (["run", "-v", "/a:/", "busybox"], ["/a:/"]),
+        (["run", "--tmpfs", "/t:bogus", "busybox"], ["invalid tmpfs option", "bogus"]),
         (["run", "--memory", "plenty", "busybox"], ["plenty"]),
         (["run", "--memory", "1m", "busybox"], ["6MB"]),
         (["run", "--cpus", "-1", "busybox"], ["-1"]),
@@ -134,6 +135,11 @@ def test_a_broken_dockerfile(
         assert word.lower() in (result.stdout + result.stderr).lower(), result.stdout + result.stderr
     assert_told_well(result.stderr)
     assert not Scene.observe(config).beyond(scene)
+
+
+@pytest.mark.parametrize("words", [["-"], ["-f", "-", "."]])
+def test_a_build_from_stdin(cli: Command, config: Config, scene: Scene, words: list[str]) -> None:
+    refused(cli, config, scene, ["build", *words], 1, "stdin is not supported by this version")
 
 
 @pytest.mark.parametrize(("program", "said"), [("crun", "runtime"), ("conmon", "conmon")])

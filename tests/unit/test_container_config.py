@@ -108,6 +108,13 @@ def test_a_volume_name_with_a_slash_is_refused() -> None:
         parse_volume("some/dir:/x")
 
 
+@pytest.mark.parametrize("text", ["t", "/", "/t:bogus", "/t:size", "/t:exec=1", "/t:ro,colour=red"])
+def test_a_wrong_tmpfs_is_refused_with_its_own_form(text: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_tmpfs(text)
+    assert "TARGET[:OPTIONS]" in refused.value.remedy and "SOURCE" not in refused.value.remedy
+
+
 def test_tmpfs_options_are_kept() -> None:
     mount = parse_tmpfs("/run:size=1m,exec")
     assert (mount.kind, mount.target, mount.options) == ("tmpfs", "/run", ("size=1m", "exec"))

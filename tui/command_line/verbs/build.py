@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import BuildError, Cancelled, InvalidInput
+from engine.errors import BuildError, Cancelled, InvalidInput, Unsupported
 from tui.command_line.grammar import PROGRAM, Command
 from tui.command_line.session import Session
 
@@ -30,6 +30,11 @@ def build(command: Command, session: Session) -> int:
     """Build an image; with ``-q`` prints its id alone."""
     context = _context(command.operands[0])
     named = command.text("file")
+    if named == "-":
+        raise Unsupported(
+            "reading the Dockerfile from stdin is not supported by this version",
+            remedy=f"name a file: {PROGRAM} build -f FILE {command.operands[0]}",
+        )
     quiet = command.on("quiet")
     image = build_image(
         session,
