@@ -84,6 +84,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.journal = JournalBar(id="journal")
         self.hints = HintBar(id="hints")
         self.detail = Detail(id="detail")
+        self.column = Vertical(self.panes["view"], self.panes["chains"], id="view")
         self.too_small = TooSmall()
         self.prompt: Widget | None = None
 
@@ -94,9 +95,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
                 for name in LISTS:
                     yield self.panes[name]
             yield self.detail
-            with Vertical(id="view"):
-                yield self.panes["view"]
-                yield self.panes["chains"]
+            yield self.column
             yield self.panes["system"]
         yield self.journal
         yield self.hints
@@ -256,7 +255,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def _fit_picture(self) -> None:
         """The topology takes the rows it needs, between a fifth and a half of its column; the chains take the rest."""
         picture = self.panes["view"]
-        room = self.query_one("#view").size.height
+        room = self.column.size.height
         wanted = max(8, room // 5, min(len(picture.listing.rows) + 3, room // 2))
         if room and picture.styles.height is not None and picture.styles.height.value != wanted:
             picture.styles.height = wanted
