@@ -134,7 +134,8 @@ def _finish(
             exit_code=ended.code,
             error="; ".join(filter(None, (ended.error, *errors))),
             oom_killed=int(oom),
-            finished_at=timestamp(ended.finished),
+            # A file's time is the kernel's clock of its last tick, which may lie before the start.
+            finished_at=max(timestamp(ended.finished), record.started_at),
             pid=0,
             pid_start=0,
             conmon_pid=0,
