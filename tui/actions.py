@@ -109,6 +109,7 @@ ACTIONS: tuple[Action, ...] = (
     _container("container.commit", "commit", "make an image of the container as it is now", 10),
     _container("container.exec", "shell", "open a shell in it; the screen comes back when you leave", 6),
     _container("container.logs", "logs", "follow its output in a full text view", 5, changes=False),
+    Action("container.port", Scope.CONTAINER, "its port", "jump to its port of the bridge, in the network view", "view:port"),
     _container("container.inspect", "inspect", "everything the engine knows of it, as docker's JSON", 7, changes=False),
     # images
     Action("image.inspect", Scope.IMAGE, "inspect", "the image's configuration as docker's JSON", "images:inspect", hint=4),

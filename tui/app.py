@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from textual.screen import Screen
 
 from tui import glyphs as glyphs_module
 from tui import jobs, keymap, lines, theme
-from tui.actions import BY_ID, Action, Confirm, Scope, in_scopes
+from tui.actions import BY_ID, CHAINS, Action, Confirm, Scope, in_scopes
 from tui.feed import SECTIONS, Feed, Snapshot, Source
 from tui.glyphs import Glyphs
 from tui.jobs import Job
@@ -92,7 +93,8 @@ class Console(App[int], inherit_bindings=False):
         self.frame = 0
         self.link_rate = 0
         self._pending = threading.Event()
-        self._held: list[events.Key] | None = None
+        self._holding = False
+        self._held: deque[events.Key] = deque()
         self._written = 0
         self._bindings = self.keymap.bindings(Scope.GLOBAL)
         self.main = MainScreen()
@@ -155,24 +157,45 @@ class Console(App[int], inherit_bindings=False):
         its way is kept for it.
         """
         if isinstance(event, events.Key) and not event.is_forwarded:
-            if self._held is not None:
-                self._held.append(event)
-                return
-            # An input takes its keys in its own time: an enter must not overtake the letters before it.
-            typing = self.focused is not None and self.focused.check_consume_key("a", "a")
-            if not typing and await self._check_bindings(event.key):
-                return
+            self._held.append(event)
+            await self._take_keys()
+            return
         await super().on_event(event)
 
+    async def _take_keys(self) -> None:
+        """Deal with the keys that wait, in the order they were typed."""
+        while self._held and not self._holding:
+            event = self._held.popleft()
+            focused = self.focused
+            if focused is not None and focused.check_consume_key("a", "a"):
+                # An input takes its keys in its own time: neither an enter nor a tab must overtake the letters before
+                # it, and what follows a tab belongs to the next field.
+                action = self.form_keys.get(event.key) if CHAINS["form"] == getattr(self.screen, "chain", ()) else None
+                if action is not None:
+                    self.hold_keys()
+                    focused.call_later(self._perform_held, action)
+                    continue
+            elif await self._check_bindings(event.key):
+                continue
+            await super().on_event(event)
+
+    @property
+    def form_keys(self) -> dict[str, str]:
+        """Key → action id of the keys that leave a form's field."""
+        return {key: action.id for action in in_scopes(CHAINS["form"]) for key in self.keymap.keys.get(action.id, ())}
+
+    def _perform_held(self, action_id: str) -> None:
+        self.action_perform(action_id)
+        self.release_keys()
+
     def hold_keys(self) -> None:
-        """An input is about to appear: keep what is typed until it has the focus."""
-        self._held = []
+        """An input is about to get the focus: keep what is typed until it has it."""
+        self._holding = True
 
     def release_keys(self) -> None:
         """The input is there: give it what was typed meanwhile."""
-        held, self._held = self._held, None
-        for event in held or ():
-            self.post_message(event)
+        self._holding = False
+        self.call_later(self._take_keys)
 
     # the feed
 
@@ -232,9 +255,10 @@ class Console(App[int], inherit_bindings=False):
         command: str = "",
         sections: Iterable[str] = SECTIONS,
         then: Callable[[Any], None] | None = None,
+        cancellable: bool = False,
     ) -> Job:
         """Do ``work`` in a thread. Its result (a sentence or None) goes to the journal, an error also to a toast."""
-        job = Job(title, command, tuple(sections), then=then)
+        job = Job(title, command, tuple(sections), then=then, cancellable=cancellable)
         self.jobs.append(job)
         jobs.start(job, work, self._report)
         self.set_timer(lines.WORKING_AFTER, self.paint_journal)

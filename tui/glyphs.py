@@ -6,8 +6,8 @@ word stands beside it.
 
 from __future__ import annotations
 
-import locale
 import os
+from collections.abc import Mapping
 
 from engine.values import dataclass
 
@@ -79,9 +79,25 @@ ASCII = Glyphs(
 )
 
 
-def choose(*, ascii_only: bool = False) -> Glyphs:
-    """The set the terminal can show: ASCII when asked for, or when the locale's encoding is not UTF-8."""
-    if ascii_only or os.environ.get("TERM") == "dumb":
+def choose(*, ascii_only: bool = False, environment: Mapping[str, str] | None = None) -> Glyphs:
+    """The set the terminal can show: ASCII when asked for, or when the operator's locale is not a UTF-8 one.
+
+    A host that names no locale at all is taken for a bare one with a terminal of today.
+    """
+    given = _as_started() if environment is None else environment
+    if ascii_only or given.get("TERM") == "dumb":
         return ASCII
-    encoding = (locale.getpreferredencoding(False) or "").replace("-", "").lower()
-    return UNICODE if encoding == "utf8" else ASCII
+    locale = next((given[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if given.get(name)), "")
+    return UNICODE if not locale or "utf8" in locale.replace("-", "").lower() else ASCII
+
+
+def _as_started() -> Mapping[str, str]:
+    """The environment this process was started with: in the C locale Python turns its own copy, and the encoding that
+    it reports, to UTF-8 (PEP 538, PEP 540).
+    """
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            entries = os.fsdecode(file.read()).split("\0")
+    except OSError:
+        return os.environ
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)

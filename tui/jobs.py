@@ -21,7 +21,8 @@ _NUMBERS = count(1)
 class Job:
     """One piece of work: ``title`` says what is being done (``stopping web``), ``command`` how a shell does it.
 
-    ``progress`` may be set by the work itself and is shown behind the title. Setting ``cancel`` asks it to stop.
+    ``progress`` may be set by the work itself and is shown behind the title. Setting ``cancel`` asks it to stop, which
+    it heeds if it is ``cancellable``.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Job:
     started: float = field(default_factory=time.monotonic)
     cancel: threading.Event = field(default_factory=threading.Event)
     progress: str = ""
+    cancellable: bool = False
     result: Any = None
     error: BaseException | None = None
     finished: bool = False

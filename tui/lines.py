@@ -55,7 +55,7 @@ def journal(console: Console) -> tuple[list[Cell], list[Cell]]:
         return (
             [Cell(f" {frames[console.frame % len(frames)]} ", "accent"), Cell(f"{job.title}{console.glyphs.ellipsis}"),
              Cell(f"{waited}{progress}{more}", "dim")],
-            [Cell(f"{key} cancels ", "faint")],
+            [Cell(f"{key} cancels ", "faint")] if job.cancellable else [],
         )  # fmt: skip
     entry = console.journal.last
     if entry is None:

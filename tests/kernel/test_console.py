@@ -161,6 +161,33 @@ def test_build_form_builds_with_live_steps(engine: Engine, tmp_path: Any) -> Non
     assert engine.containers.run("made:1", auto_remove=True) == b"built\n"
 
 
+def test_a_build_goes_on_when_its_screen_is_left_and_can_be_looked_at_again(engine: Engine, tmp_path: Any) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN while [ ! -e /go ]; do echo waiting; sleep 0.1; done\n")
+
+    async def script(pilot: Any, console: Console) -> None:
+        await pilot.press("B")
+        await until(pilot, lambda: isinstance(console.screen, FormScreen))
+        assert isinstance(console.screen, FormScreen)
+        console.screen.inputs["path"].value = str(tmp_path)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(console.screen, BuildScreen) and len(console.screen.text.lines) > 3)
+        screen = console.screen
+        assert isinstance(screen, BuildScreen)
+        await pilot.press("q")
+        assert console.screen is console.main
+        before = len(screen.text.lines)
+        await until(pilot, lambda: len(screen.text.lines) > before + 3)
+        await pilot.press("B")
+        await until(pilot, lambda: console.screen is screen)
+        assert not screen.outcome and errors(console) == []
+        await pilot.press("c")
+        await until(pilot, lambda: screen.outcome)
+        await pilot.press("q", "B")
+        await until(pilot, lambda: isinstance(console.screen, FormScreen))
+
+    operate(engine, script)
+
+
 def test_a_failing_build_shows_the_line(engine: Engine, tmp_path: Any) -> None:
     (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo on its way; exit 7\n")
 

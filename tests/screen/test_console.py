@@ -192,7 +192,7 @@ async def test_a_slow_job_is_shown_as_working_and_can_be_cancelled() -> None:
             job.cancel.wait(20)
             return "stopped early" if job.cancel.is_set() else "ran on"
 
-        app.submit("thinking", work)
+        app.submit("thinking", work, cancellable=True)
         await pilot.pause(0.6)
         assert "thinking" in lines_of(app)[22] and "1 job" in lines_of(app)[0]
         await pilot.press("j", "2")
@@ -368,3 +368,67 @@ async def test_from_a_port_shared_by_several_to_its_own_container() -> None:
         await pilot.pause(0.2)
         current = app.main.pane.current
         assert app.main.view == "containers" and current is not None and current.value.name == "web"
+
+
+async def test_what_is_typed_behind_a_tab_goes_into_the_next_field() -> None:
+    from textual import events
+
+    app = console()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        await pilot.press("R")
+        await pilot.pause(0.2)
+        typed = [*"one", "tab", *"two", "tab", *"three", "shift+tab", *"2"]
+        for key in typed:  # as a paste or a slow link delivers them: all at once
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await pilot.pause(0.5)
+        assert isinstance(app.screen, FormScreen)
+        values = app.screen.values
+        assert (values["image"], values["name"], values["command"]) == ("one", "2", "three")
+
+
+async def test_a_job_that_cannot_be_cancelled_does_not_promise_it() -> None:
+    app = console()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        go = threading.Event()
+        job = app.submit("stopping web", lambda job: go.wait(30), sections=())
+        job.started -= 3
+        app.paint_journal()
+        await pilot.pause(0.1)
+        assert "stopping web" in lines_of(app)[22] and "cancels" not in lines_of(app)[22]
+        await pilot.press("ctrl+c")
+        assert app.journal.last is not None and "cannot be cancelled" in app.journal.last.text
+        go.set()
+
+
+@pytest.mark.parametrize(
+    ("environment", "ascii_only"),
+    [({"LANG": "C"}, True), ({"LC_ALL": "POSIX", "LANG": "C.UTF-8"}, True), ({"LANG": "en_US.ISO-8859-1"}, True),
+     ({"LANG": "de_DE.utf8"}, False), ({}, False), ({"TERM": "dumb", "LANG": "C.UTF-8"}, True)],
+)  # fmt: skip
+def test_symbols_follow_the_operators_locale(environment: dict[str, str], ascii_only: bool) -> None:
+    from tui.glyphs import ASCII, UNICODE, choose
+
+    assert choose(environment=environment) is (ASCII if ascii_only else UNICODE)
+
+
+async def test_the_focus_comes_back_with_the_room() -> None:
+    app = console()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        await pilot.resize_terminal(50, 10)
+        await pilot.pause(0.3)
+        await pilot.resize_terminal(120, 40)
+        await pilot.pause(0.5)
+        assert app.focused is app.main.panes["containers"].listing
+
+
+async def test_from_a_container_to_its_port() -> None:
+    app = console()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        await pilot.press("slash", *"web", "enter", "v")
+        await pilot.pause(0.3)
+        current = app.main.panes["view"].current
+        assert app.main.view == "view" and current is not None and current.value[1].container == "web"

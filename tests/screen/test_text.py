@@ -112,3 +112,18 @@ def test_the_reader_drops_the_oldest_when_the_screen_is_slower() -> None:
 
 def test_an_empty_view_has_a_position() -> None:
     assert TextView().position() == "0 lines"
+
+
+async def test_a_following_text_that_was_emptied_follows_again() -> None:
+    app = console()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.5)
+        text = app.main.detail.text
+        app.main.detail._close_reader()
+        text.set_following(True)
+        for _ in range(2):
+            text.clear()
+            await pilot.pause(0.2)
+            text.append([TextLine(str(number)) for number in range(200)])
+            await pilot.pause(0.3)
+            assert text.scroll_offset.y == 200 - text.size.height

@@ -23,6 +23,7 @@ from tui.widgets.text import TextLine
 
 if TYPE_CHECKING:
     from engine.build.events import BuildEvent
+    from tui.app import Console
     from tui.jobs import Job
 
 
@@ -57,6 +58,7 @@ class BuildScreen(TextScreen):
             Column("state", "", 9), Column("step", "", 7, align="right"), Column("text", "", 20, flex=1),
             Column("time", "", 7, align="right"),
         ))  # fmt: skip
+        self._owner: Console = self.app  # for the build's thread, where no application is the active one
         self._waiting: deque[Any] = deque(maxlen=5_000)
         self._nudged = threading.Event()
 
@@ -89,7 +91,7 @@ class BuildScreen(TextScreen):
         self._waiting.append(event)
         if not self._nudged.is_set():
             self._nudged.set()
-            self.app.call_later(self.arrived)
+            self._owner.call_later(self.arrived)
 
     def arrived(self) -> None:
         """Show what has come since the last time."""

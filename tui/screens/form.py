@@ -15,7 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from engine.values import dataclass
-from tui.actions import CHAINS
+from tui.actions import CHAINS, Scope
 from tui.sanitize import plain
 from tui.widgets.bars import HintBar
 from tui.widgets.line import LineWidget, paint
@@ -142,6 +142,11 @@ class FormScreen(ModalScreen[dict[str, str]], inherit_bindings=False):
         self.call_after_refresh(lambda: self.hints.hints(self.app.hint_pairs(CHAINS["form"])))
 
     @property
+    def chain(self) -> tuple[Scope, ...]:
+        """The scopes of the keys that work here."""
+        return CHAINS["form"]
+
+    @property
     def values(self) -> dict[str, str]:
         """What stands in the fields."""
         return {name: entry.value.strip() for name, entry in self.inputs.items()}
@@ -184,7 +189,7 @@ class FormScreen(ModalScreen[dict[str, str]], inherit_bindings=False):
         problems = self.problems()
         if problems:
             self.review()
-            self.inputs[next(iter(problems))].focus()
+            self.set_focus(self.inputs[next(iter(problems))])
         else:
             self.dismiss(self.values)
 
@@ -192,7 +197,7 @@ class FormScreen(ModalScreen[dict[str, str]], inherit_bindings=False):
         """The focus to the next or the previous field."""
         entries = list(self.inputs.values())
         index = entries.index(self.focused) if self.focused in entries else 0
-        entries[(index + by) % len(entries)].focus()
+        self.set_focus(entries[(index + by) % len(entries)])
 
     def cancel(self) -> None:
         """Leave without doing anything."""

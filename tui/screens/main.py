@@ -151,6 +151,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.panes["system"].display = plan.system
         self.panes["system"].set_class(plan.stacked, "column-gap")
         self.panes["system"].styles.width = "1fr"
+        if self.focused is None and self.prompt is None:  # Textual takes the focus from what was hidden, for good
+            self.call_after_refresh(self.focus_view)
         self._tell_feed()
 
     def _tell_feed(self) -> None:

@@ -135,7 +135,7 @@ def background(console: Console, words: Sequence[str]) -> None:
             raise EngineError(last.removeprefix("pilothouse: ") or f"exit code {code}")
         return last if lines == 1 else f"{shlex.join(words)}: {lines} lines" if lines else f"{shlex.join(words)}: done"
 
-    console.submit(f":{shlex.join(words)}", work, command=command)
+    console.submit(f":{shlex.join(words)}", work, command=command, cancellable=True)
 
 
 def _stop_when_cancelled(job: Job, process: subprocess.Popen[bytes]) -> None:

@@ -106,7 +106,7 @@ def _each(
 
     def go() -> None:
         console.main.pane.listing.set_marks(set())
-        console.submit(f"{doing} {what}", work, command=command, sections=_TOUCHED)
+        console.submit(f"{doing} {what}", work, command=command, sections=_TOUCHED, cancellable=len(chosen) > 1)
 
     console.ask(BY_ID[action_id], names, go, warning=warning)
 

@@ -131,6 +131,11 @@ def _start(console: Console, values: dict[str, str]) -> None:
     command = f"pilothouse {shlex.join(build_words(values))}"
     name = values["tag"] or Path(values["path"]).name
     screen = BuildScreen(f"build {name}", command)
+    if console.last_build is not None:
+        console.uninstall_screen(console.last_build)
+        console.last_build.remove()
+    # Installed, the screen outlives the look away from it, and can be looked at again.
+    console.install_screen(screen, f"build-{id(screen)}")
     console.last_build = screen
 
     def work(job: Job) -> str:
@@ -154,7 +159,7 @@ def _start(console: Console, values: dict[str, str]) -> None:
         return f"built {name} ({short}) in {job.seconds:.1f} s"
 
     console.push_screen(screen)
-    screen.job = console.submit(f"building {name}", work, command=command, sections=(IMAGES,))
+    screen.job = console.submit(f"building {name}", work, command=command, sections=(IMAGES,), cancellable=True)
 
 
 def _dockerfile(context: Path, text: str) -> str | None:

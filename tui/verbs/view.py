@@ -202,6 +202,23 @@ def container(console: Console) -> None:
     console.call_after_refresh(main.panes["containers"].listing.move_to_key, wanted.id)
 
 
+def port(console: Console) -> None:
+    """From a container to its port of the bridge: its own, or that of the container whose network it shares."""
+    main = console.main
+    item = main.pane.current
+    if item is None:
+        return
+    name = item.value.name
+    for bridge in console.feed.snapshot.topology.bridges:
+        for each in bridge.ports:
+            if name == each.container or name in each.joined:
+                main.go("view")
+                console.call_after_refresh(main.panes["view"].listing.move_to_key, f"{bridge.name}/{each.name}")
+                return
+    where = f"network {item.value.network or 'bridge'}, {item.value.state}"
+    console.tell("note", f"{name} hangs on no bridge ({where})")
+
+
 def inspect_rule(console: Console) -> None:
     """The selected rule or port in full."""
     from tui import details
@@ -371,7 +388,10 @@ def cancel(console: Console) -> None:
     if not console.jobs:
         console.tell("note", f"nothing to cancel; {console.keymap.first('global.quit')} leaves the console")
         return
-    job = console.jobs[-1]
+    job = next((job for job in reversed(console.jobs) if job.cancellable), None)
+    if job is None:
+        console.tell("note", f"{console.jobs[-1].title}: this cannot be cancelled, only waited for")
+        return
     job.cancel.set()
     console.tell("note", f"{job.title}: asked to stop")
 

@@ -130,7 +130,8 @@ class TextView(Painter, ScrollView, can_focus=True, inherit_bindings=False):
     def _sized(self, *, first: int) -> None:
         self.virtual_size = Size(min(self._widest + 1, 10_000) if not self.wrapping else 0, self._height())
         if self.following:
-            self.scroll_to(y=self._end(), animate=False, immediate=True)
+            # Forced: until the next layout Textual takes a text that was short for one that cannot scroll.
+            self.scroll_to(y=self._end(), animate=False, immediate=True, force=True)
         if first < self.scroll_offset.y + self.size.height:
             self.refresh()
         self.post_message(self.Painted(self))
