@@ -20,6 +20,7 @@ from engine.state.reserve import Reserve
 from engine.state.schema import MIGRATIONS
 
 BUSY_TIMEOUT_S = 30.0
+OPENING_TRIES = 5
 
 Parameter = str | int | float | bytes | None
 
@@ -55,19 +56,7 @@ class Database:
         if cached is not None and self._local.pid == os.getpid():
             return cached
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-            self._reserve.balance()
-            # Configurations hold passwords. Made without opening it: closing a second descriptor of the file would
-            # drop the locks another thread's connection holds (sqlite.org, "How To Corrupt", 2.2).
-            with suppress(FileExistsError):
-                os.mknod(self.path, 0o600)
-            connection = sqlite3.connect(
-                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            self._migrate(connection)
+            connection = self._open()
         except (OSError, sqlite3.Error) as error:
             raise HostError(
                 f"opening state database {self.path}",
@@ -80,6 +69,34 @@ class Database:
             self._close_orphans()
             self._opened.append(_Opened(connection, threading.current_thread(), os.getpid()))
         return connection
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+        for tries_left in reversed(range(OPENING_TRIES)):
+            self._reserve.balance()
+            # Configurations hold passwords. Made without opening it: closing a second descriptor of the file would
+            # drop the locks another thread's connection holds (sqlite.org, "How To Corrupt", 2.2).
+            with suppress(FileExistsError):
+                os.mknod(self.path, 0o600)
+            connection = sqlite3.connect(
+                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            try:
+                connection.row_factory = sqlite3.Row
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=FULL")
+                self._migrate(connection)
+            except sqlite3.OperationalError:
+                # On a full disk a container may have taken the room just made, before SQLite had it.
+                connection.close()
+                if not tries_left:
+                    raise
+            except BaseException:
+                connection.close()
+                raise
+            else:
+                return connection
+        raise AssertionError("unreachable: the last try returns or raises")
 
     def _close_orphans(self) -> None:
         """Close the connections of threads that have ended: a console starts one for each action."""

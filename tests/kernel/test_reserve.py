@@ -76,6 +76,16 @@ def test_a_disk_that_fills_during_work_still_saves_once(config: Config) -> None:
     assert {"before", *(f"after-{number}" for number in range(40))} <= set(names)
 
 
+def insist(cli: Command, words: list[str]) -> None:
+    """Once more where the container was quicker than the saving: then the disk is named, and nothing is half-done."""
+    for _ in range(3):
+        result = cli(*words)
+        if result.returncode == 0:
+            return
+        assert "full" in result.stderr or "free space" in result.stderr
+    raise AssertionError(f"{words}: {result.stderr}")
+
+
 @pytest.mark.disk(megabytes=24)
 def test_a_container_that_takes_every_byte_that_gets_free_can_be_stopped_and_removed(
     cli: Command, config: Config
@@ -90,7 +100,7 @@ def test_a_container_that_takes_every_byte_that_gets_free_can_be_stopped_and_rem
         ["inspect", "web"],
         ["stop", "-t", "0", "web"],
     ):
-        cli(*words, check=0)
+        insist(cli, words)
     assert "Exited (137)" in cli("ps", "-a", check=0).stdout
     cli("rm", "web", check=0)
     assert cli("ps", "-aq", check=0).stdout == ""
