@@ -1,8 +1,9 @@
-"""Pictures of the real console over the real engine, as SVG and PNG, into ``screenshots/``.
+"""Pictures of the real console over the real engine, as PNG, into ``screenshots/``.
 
 Run as root: ``python -m tests.bench.screenshots [NAME…]``. Makes network and mount namespaces and a data root of its
 own, builds and runs a small scene through the command line, presses keys in the real application and draws what its
-screen holds. Leaves nothing behind but the pictures. PNG needs the package cairosvg; without it only SVG is written.
+screen holds. Leaves nothing behind but the pictures. Needs ``rsvg-convert`` (librsvg), without which the SVG
+itself is written, and the package pillow to make the pictures a third as large.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import contextlib
 import html
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "screenshots"
-CELL_WIDTH, CELL_HEIGHT, FONT_SIZE, MARGIN = 8.4, 18.0, 14, 12
+CELL_WIDTH, CELL_HEIGHT, FONT_SIZE, MARGIN = 8.43, 18.0, 14, 12
 FONT = "'DejaVu Sans Mono', 'JetBrains Mono', 'Fira Code', Menlo, Consolas, monospace"
 
 
@@ -51,7 +53,6 @@ SHOTS = (
     Shot("run-form-80x24", 80, 24, ("R",)),
     Shot("containers-120x40", 120, 40, ("slash", *"worker", "enter", "wait", "escape")),
     Shot("network-120x40", 120, 40, ("6",)),
-    Shot("network-light-120x40", 120, 40, ("6",), "chart"),
     Shot("build-120x40", 120, 40, ("2", "B", "BUILD", "enter", "wait", "wait", "wait")),
     Shot("confirm-120x40", 120, 40, ("space", "space", "d")),
     Shot("everything-200x50", 200, 50, ("slash", *"worker", "enter", "wait", "escape")),
@@ -63,7 +64,7 @@ SHOTS = (
 
 
 def svg(strips: list[Strip], background: str) -> str:
-    """The lines of a screen as SVG, every character at its own place so that columns stay columns in any renderer."""
+    """The lines of a screen as SVG, every word and symbol at its own place: columns stay columns in any renderer."""
     from rich.cells import cell_len
 
     width = max((strip.cell_length for strip in strips), default=0) * CELL_WIDTH + 2 * MARGIN
@@ -91,17 +92,13 @@ def svg(strips: list[Strip], background: str) -> str:
                     f'height="{CELL_HEIGHT + 0.3:.1f}" fill="{ground}"/>'
                 )
             if segment.text.strip():
-                places, drawn, at = [], [], column
-                for character in segment.text:
-                    if character != " ":
-                        places.append(f"{MARGIN + at * CELL_WIDTH:.1f}")
-                        drawn.append(character)
-                    at += cell_len(character)
                 weight = ' font-weight="bold"' if style is not None and style.bold else ""
-                texts.append(
-                    f'<text x="{" ".join(places)}" y="{top + CELL_HEIGHT * 0.76:.1f}" fill="{colour}"{weight}>'
-                    f"{html.escape(''.join(drawn))}</text>"
-                )
+                for piece in re.finditer(r"[!-~]+|[^ -~]", segment.text):
+                    at = column + cell_len(segment.text[: piece.start()])
+                    texts.append(
+                        f'<text x="{MARGIN + at * CELL_WIDTH:.1f}" y="{top + CELL_HEIGHT * 0.76:.1f}" '
+                        f'fill="{colour}"{weight}>{html.escape(piece[0])}</text>'
+                    )
             column += cells
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
@@ -114,16 +111,20 @@ def svg(strips: list[Strip], background: str) -> str:
 
 
 def write(name: str, picture: str) -> None:
-    """Write one picture, as PNG too where cairosvg is installed."""
+    """Write one picture, as a PNG with a palette where the tools for it are installed."""
     TARGET.mkdir(exist_ok=True)
-    (TARGET / f"{name}.svg").write_text(picture, encoding="utf-8")
-    try:
-        import cairosvg  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        print(f"{name}.svg (install cairosvg for PNG)")
+    if shutil.which("rsvg-convert") is None:
+        (TARGET / f"{name}.svg").write_text(picture, encoding="utf-8")
+        print(f"{name}.svg (install rsvg-convert for PNG)")
         return
-    cairosvg.svg2png(bytestring=picture.encode(), write_to=str(TARGET / f"{name}.png"), scale=1.5)
-    print(f"{name}.svg {name}.png")
+    target = str(TARGET / f"{name}.png")
+    subprocess.run(["rsvg-convert", "--zoom=1.5", "--output", target], input=picture.encode(), check=True)
+    with contextlib.suppress(ImportError):
+        from PIL import Image  # type: ignore[import-not-found, unused-ignore]
+
+        with Image.open(target) as full:
+            full.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(target, optimize=True)
+    print(f"{name}.png")
 
 
 # the scene

@@ -41,6 +41,14 @@ class FirewallPane(Pane):
                 Column("rate", "PKT/S", 5, align="right"),
                 Column("meaning", "MEANING", 20, flex=1),
             )
+        if width < 90:  # the meaning names the owner, too
+            return (
+                Column("number", "#", 3, align="right"),
+                Column("packets", "PKTS", 7, rank=3, align="right"),
+                Column("rate", "PKT/S", 5, align="right"),
+                Column("bar", "", _BAR, rank=4),
+                Column("meaning", "MEANING", 30, flex=1, limit=72),
+            )
         return (
             Column("number", "#", 3, align="right"),
             Column("packets", "PKTS", 7, rank=3, align="right"),
