@@ -432,3 +432,16 @@ async def test_from_a_container_to_its_port() -> None:
         await pilot.pause(0.3)
         current = app.main.panes["view"].current
         assert app.main.view == "view" and current is not None and current.value[1].container == "web"
+
+
+async def test_a_detail_that_appears_with_a_wider_screen_shows_the_line_under_the_cursor() -> None:
+    app = console()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        assert not app.main.detail.display
+        await pilot.resize_terminal(200, 50)
+        await pilot.pause(0.6)
+        current = app.main.pane.current
+        assert app.main.detail.display and current is not None
+        assert app.main.detail.item is not None and app.main.detail.item.key == current.key
+        assert current.value.name in lines_of(app)[1].partition("Containers")[2]

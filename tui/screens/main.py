@@ -142,9 +142,12 @@ class MainScreen(Screen[None], inherit_bindings=False):
             else:
                 pane.styles.height = "1fr"
         lists.styles.width = plan.lists_width or "1fr"
+        appears = plan.detail and not self.detail.display
         self.detail.display = plan.detail
         self.detail.styles.width = "1fr"
         self.detail.set_class(bool(plan.lists), "column-gap")
+        if appears:
+            self.turn_detail()
         view.display = plan.view
         view.styles.width = plan.view_width or "1fr"
         view.set_class(plan.stacked, "column-gap")
