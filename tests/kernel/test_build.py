@@ -6,8 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from engine.engine import Engine
 from engine.errors import BuildError, Cancelled, InvalidInput
 from engine.images.records import Image
 from engine.values import replace
+from tests.kernel.fault_scenes import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -437,11 +437,3 @@ def sleeping(seconds: str) -> bool:
         except OSError:
             continue
     return False
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.05)
-    pytest.fail(f"waited in vain: {what}")

@@ -20,6 +20,7 @@ from engine.engine import Engine
 from engine.errors import CommandNotExecutable, CommandNotFound, Conflict, HostError, InvalidInput, NotFound
 from engine.host import cgroups, processes
 from engine.images.records import Image
+from tests.kernel.fault_scenes import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -28,13 +29,6 @@ def record_of(engine: Engine, container: Container) -> Record:
     record = engine.containers.records.get(container.id)
     assert record is not None
     return record
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.01)
 
 
 def actions(engine: Engine, container: Container) -> list[str]:

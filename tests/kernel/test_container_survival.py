@@ -23,6 +23,7 @@ from engine.errors import CommandNotFound
 from engine.host import cgroups, processes
 from engine.images.records import Image
 from engine.values import replace
+from tests.kernel.fault_scenes import wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -31,13 +32,6 @@ def record_of(engine: Engine, container: Container) -> Record:
     record = engine.containers.records.get(container.id)
     assert record is not None
     return record
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.01)
 
 
 @pytest.fixture
